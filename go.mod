@@ -1,0 +1,3 @@
+module github.com/capsicum-go/capsicum
+
+go 1.26
