@@ -1,0 +1,5 @@
+package rights
+
+var operations = []operation{
+	{"read", []Need{{"fd", Of(Read), ""}}},
+}
