@@ -1,0 +1,161 @@
+// Package landlock builds the ruleset that a sandboxed program runs under:
+// what may be done to the files that exist for it, and which processes and
+// abstract sockets it may reach.
+//
+// A ruleset is built from held descriptors, never from paths, and reports the
+// ABI it was built for, so that the caller can say what is not enforced.
+// See landlock(7).
+package landlock
+
+import (
+	"fmt"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+// Access is a set of LANDLOCK_ACCESS_FS_* bits.
+type Access uint64
+
+// What Landlock accepts in a rule on something that is not a directory.
+const fileAccess = Access(unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE |
+	unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE |
+	unix.LANDLOCK_ACCESS_FS_IOCTL_DEV | unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX)
+
+// ReadDir lets a directory be listed.
+const ReadDir = Access(unix.LANDLOCK_ACCESS_FS_READ_DIR)
+
+// abiAccess lists what each ABI added, oldest first.
+var abiAccess = []struct {
+	abi    int
+	access Access
+}{
+	{1, 1<<13 - 1},
+	{2, unix.LANDLOCK_ACCESS_FS_REFER},
+	{3, unix.LANDLOCK_ACCESS_FS_TRUNCATE},
+	{5, unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
+	{9, unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX},
+}
+
+// scopeABI is the first ABI that scopes signals and abstract sockets.
+const scopeABI = 6
+
+// rightAccess says which right each kind of access follows from. All rights of
+// a row are needed: a rename removes a name and makes one, and Landlock judges
+// moving between directories by REFER alone.
+var rightAccess = []struct {
+	needs  rights.Set
+	access Access
+}{
+	{rights.Of(rights.Read), unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR},
+	{rights.Of(rights.Write), unix.LANDLOCK_ACCESS_FS_WRITE_FILE},
+	{rights.Of(rights.Fexecve), unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE},
+	{rights.Of(rights.Create), unix.LANDLOCK_ACCESS_FS_MAKE_REG},
+	{rights.Of(rights.Mkdirat), unix.LANDLOCK_ACCESS_FS_MAKE_DIR},
+	{rights.Of(rights.Mkfifoat), unix.LANDLOCK_ACCESS_FS_MAKE_FIFO},
+	{rights.Of(rights.Mknodat), unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK},
+	{rights.Of(rights.Symlinkat), unix.LANDLOCK_ACCESS_FS_MAKE_SYM},
+	{rights.Of(rights.Bindat), unix.LANDLOCK_ACCESS_FS_MAKE_SOCK},
+	{rights.Of(rights.Unlinkat), unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR},
+	{rights.Of(rights.RenameatSource, rights.RenameatTarget), unix.LANDLOCK_ACCESS_FS_REFER},
+	{rights.Of(rights.LinkatSource, rights.LinkatTarget), unix.LANDLOCK_ACCESS_FS_REFER},
+	{rights.Of(rights.Ftruncate), unix.LANDLOCK_ACCESS_FS_TRUNCATE},
+	{rights.Of(rights.Ioctl), unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
+	{rights.Of(rights.Connectat), unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX},
+}
+
+// ForRights returns the access that a grant of set amounts to.
+func ForRights(set rights.Set) Access {
+	var a Access
+	for _, r := range rightAccess {
+		if set.Contains(r.needs) {
+			a |= r.access
+		}
+	}
+	return a
+}
+
+// ABI returns the running kernel's Landlock version, 0 when there is none.
+func ABI() int {
+	v, err := sys.LandlockABI()
+	if err != nil {
+		return 0
+	}
+	return v
+}
+
+// HandledBy returns every access that abi can enforce.
+func HandledBy(abi int) Access {
+	var a Access
+	for _, row := range abiAccess {
+		if abi >= row.abi {
+			a |= row.access
+		}
+	}
+	return a
+}
+
+// ScopesSignals reports whether abi keeps signals inside the domain.
+func ScopesSignals(abi int) bool { return abi >= scopeABI }
+
+// ScopesAbstractSockets reports whether abi keeps abstract sockets inside the domain.
+func ScopesAbstractSockets(abi int) bool { return abi >= scopeABI }
+
+// ResolvesSockets reports whether abi guards path sockets (LANDLOCK_ACCESS_FS_RESOLVE_UNIX).
+func ResolvesSockets(abi int) bool { return abi >= 9 }
+
+// Ruleset is a ruleset under construction. Close it when it is installed.
+type Ruleset struct {
+	file    *os.File
+	handled Access
+	abi     int
+}
+
+// New starts a ruleset that denies everything abi can deny, and keeps signals
+// and abstract sockets inside the domain where abi can.
+func New(abi int) (*Ruleset, error) {
+	attr := unix.LandlockRulesetAttr{Handled_access_fs: uint64(HandledBy(abi))}
+	size := unsafe.Sizeof(attr.Handled_access_fs)
+	if abi >= scopeABI {
+		attr.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
+		size = unsafe.Offsetof(attr.Scoped) + unsafe.Sizeof(attr.Scoped)
+	}
+	fd, err := sys.LandlockCreate(&attr, size)
+	if err != nil {
+		return nil, fmt.Errorf("create Landlock ruleset (ABI %d): %w", abi, err)
+	}
+	return &Ruleset{file: os.NewFile(uintptr(fd), "landlock"), handled: Access(attr.Handled_access_fs), abi: abi}, nil
+}
+
+// Allow grants access beneath the directory, or on the file, behind fd. Bits
+// that the ABI does not handle, or that have no meaning for a file, are dropped:
+// they are either not denied at all or cannot occur.
+func (r *Ruleset) Allow(fd int, isDir bool, access Access) error {
+	access &= r.handled
+	if !isDir {
+		access &= fileAccess
+	}
+	if access == 0 {
+		return nil
+	}
+	if err := sys.LandlockAllow(int(r.file.Fd()), fd, uint64(access)); err != nil {
+		return fmt.Errorf("add Landlock rule: %w", err)
+	}
+	return nil
+}
+
+// Restrict confines the calling thread for good. The thread must be locked and
+// have no_new_privs.
+func (r *Ruleset) Restrict() error {
+	if err := sys.LandlockRestrict(int(r.file.Fd())); err != nil {
+		return fmt.Errorf("restrict with Landlock: %w", err)
+	}
+	return nil
+}
+
+// Close releases the ruleset. Threads it restricted stay restricted.
+func (r *Ruleset) Close() error { return r.file.Close() }
