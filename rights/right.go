@@ -40,15 +40,15 @@ const (
 
 // The rights of word 0: files, directories and sockets.
 const (
-	// Read (CAP_READ) permits read, receive and list directories, and openat for
-	// reading.
+	// Read (CAP_READ) permits reading and receiving, listing a directory, and
+	// openat for reading.
 	Read Right = word0 | 0x1
 
 	// Recv (CAP_RECV) permits receiving from a socket; it is another name of
 	// [Read].
 	Recv = Read
 
-	// Write (CAP_WRITE) permits write and send, and openat for writing.
+	// Write (CAP_WRITE) permits writing and sending, and openat for writing.
 	Write Right = word0 | 0x2
 
 	// Send (CAP_SEND) permits sending on a socket; it is another name of [Write].

@@ -28,9 +28,9 @@ type row struct {
 // are made of.
 var table = []row{
 	{"read", "recv", Read, nil, 14,
-		"read, receive and list directories, and openat for reading"},
+		"reading and receiving, listing a directory, and openat for reading"},
 	{"write", "send", Write, nil, 14,
-		"write and send, and openat for writing"},
+		"writing and sending, and openat for writing"},
 	{"seek_tell", "", SeekTell, nil, 14,
 		"asking for the file offset: lseek by 0 from SEEK_CUR"},
 	{"seek", "", Seek, []Right{SeekTell}, 14,
