@@ -126,7 +126,7 @@ func mountRemedy(m machine, f finding) string {
 }
 
 func procRemedy(m machine, f finding) string {
-	if f.Errno == int(unix.EPERM) {
+	if f.Errno == int(unix.EPERM) && !f.NoChild && !appArmorBites(m) {
 		return "the container hides parts of /proc; docker run --security-opt systempaths=unconfined, or use --no-proc"
 	}
 	return usernsRemedy(m, f)

@@ -55,12 +55,16 @@ func namespaceAttr() *syscall.SysProcAttr {
 // not speak of share the reason it ended for.
 func inChild(stage string, attr *syscall.SysProcAttr, names ...string) []finding {
 	cmd, out := child(stage, attr)
-	err := cmd.Start()
-	if err == nil {
-		timer := time.AfterFunc(childTime, func() { cmd.Process.Kill() })
-		err = cmd.Wait()
-		timer.Stop()
+	if err := cmd.Start(); err != nil {
+		list := complete(stage, nil, err, names)
+		for i := range list {
+			list[i].NoChild = true
+		}
+		return list
 	}
+	timer := time.AfterFunc(childTime, func() { cmd.Process.Kill() })
+	err := cmd.Wait()
+	timer.Stop()
 	return complete(stage, out.Bytes(), err, names)
 }
 

@@ -100,9 +100,10 @@ func Run() Report {
 
 // finding is what one try brought to light; it travels from child to parent.
 type finding struct {
-	Name   string
-	Errno  int // 0: it works
-	Detail string
+	Name    string
+	Errno   int // 0: it works
+	Detail  string
+	NoChild bool `json:"-"` // not even the child to try it in could be started
 }
 
 func found(name string, err error, detail string) finding {
