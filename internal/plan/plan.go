@@ -32,7 +32,7 @@ type Entry struct {
 	Dest   string     `json:"dest"`             // absolute clean name in the sandbox, free of symlinks
 	Source string     `json:"source,omitempty"` // absolute host name, free of symlinks; empty for Tmpfs, Proc, Devpts
 	Kind   Kind       `json:"kind"`
-	Rights rights.Set `json:"rights"` // includes the rights of every enclosing entry
+	Rights rights.Set `json:"rights"` // includes the rights of every enclosing entry of the same tree
 	ID     ID         `json:"id"`
 	Mode   uint32     `json:"mode"`   // st_mode of Source
 	Origin []string   `json:"origin"` // the flags that asked for it: "--ro /usr", "program", "--system", "dev"
@@ -49,10 +49,13 @@ type Link struct {
 // Plan is the whole namespace.
 //
 // Invariants, checked by Validate: Entries are sorted by Dest, so an enclosing
-// entry comes before what it encloses; no two share a Dest; an entry inside
-// another has strictly more rights than it (else it was dropped); Links never
-// lie inside an entry; every Dest's ancestors that no entry covers are listed
-// in Dirs, "/" included, sorted.
+// entry comes before what it encloses; no two share a Dest; an entry that shows
+// a part of the tree that encloses it has strictly more rights than that (else
+// it was dropped) or is a device; one that shows another tree has the rights it
+// was given and no others, so that "--rw /a --ro /etc:/a/etc" does not make
+// /etc writable; only a Dir or a Tmpfs has entries inside; Links are sorted by
+// Path and never lie inside an entry; the ancestors of every Dest and link that
+// no entry covers are listed in Dirs, "/" included, sorted.
 type Plan struct {
 	Entries []Entry  `json:"entries"`
 	Links   []Link   `json:"links,omitempty"`
