@@ -1,0 +1,344 @@
+package lookup
+
+import (
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/plan"
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+const (
+	maxLinks = 40  // MAXSYMLINKS
+	nameMax  = 255 // NAME_MAX
+)
+
+// position is the directory a walk is in.
+type position struct {
+	handle
+	Place
+}
+
+// walker goes component by component. It never lets the kernel follow a link or
+// climb, so a rename or a swapped symlink can only change which granted object
+// is found.
+type walker struct {
+	ns    *Namespace
+	opts  Options
+	at    position
+	links int
+}
+
+// found is what one step led to.
+type found struct {
+	handle
+	Place
+	mode   uint32 // type bits
+	target string // of a virtual link
+	step   *ProcStep
+}
+
+func (f *found) isLink() bool { return f.mode == unix.S_IFLNK }
+func (f *found) isDir() bool  { return f.mode == unix.S_IFDIR }
+
+// walk resolves name into obj. at is consumed.
+func (n *Namespace) walk(at position, name string, opts Options) (*Object, error) {
+	w := &walker{ns: n, opts: opts, at: at}
+	obj, err := w.run(name)
+	w.at.close()
+	if err != nil {
+		return nil, err
+	}
+	return obj, nil
+}
+
+func (w *walker) run(rest string) (*Object, error) {
+	if rest == "" {
+		return nil, unix.ENOENT
+	}
+	for {
+		rest = strings.TrimLeft(rest, "/")
+		if rest == "" {
+			return w.finishDir(".")
+		}
+		name, tail, slashed := strings.Cut(rest, "/")
+		tail = strings.TrimLeft(tail, "/")
+		if len(name) > nameMax {
+			return nil, unix.ENAMETOOLONG
+		}
+		last := tail == ""
+		if last && w.opts.Mode == Parent {
+			return w.finishParent(name, slashed)
+		}
+		if name == "." || name == ".." {
+			if err := w.dots(name); err != nil {
+				return nil, err
+			}
+			if last {
+				return w.finishDir(name)
+			}
+			rest = tail
+			continue
+		}
+		f, err := w.step(name)
+		if err == unix.ENOENT && last && w.opts.Mode == Create {
+			return w.missing(name, slashed)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if f.isLink() && (!last || w.opts.Follow || slashed) {
+			text, jumped, err := w.follow(&f, name, last && !slashed)
+			if err != nil || jumped != nil {
+				f.close()
+				return jumped, err
+			}
+			f.close()
+			// A link's text is walked where it stands; "text/" keeps that the
+			// whole must be a directory.
+			rest = text
+			if slashed {
+				rest += "/" + tail
+			}
+			continue
+		}
+		if last {
+			return w.finish(f, name, slashed)
+		}
+		if !f.isDir() {
+			f.close()
+			return nil, unix.ENOTDIR
+		}
+		w.enter(&f)
+		rest = tail
+	}
+}
+
+func (w *walker) enter(f *found) {
+	w.at.close()
+	w.at = position{handle: f.handle, Place: f.Place}
+	f.handle = handle{}
+}
+
+// dots takes "." and "..". Even these need permission to search the directory.
+func (w *walker) dots(name string) error {
+	if w.at.Outside {
+		return unix.ENOENT
+	}
+	fd, err := sys.OpenName(w.at.fd(), ".")
+	if err != nil {
+		return err
+	}
+	unix.Close(fd)
+	if name == "." || w.at.Path == "/" {
+		return nil
+	}
+	up, err := w.ns.place(path.Dir(w.at.Path), w.opts.Proc)
+	if err != nil {
+		up.close()
+		return err
+	}
+	w.at.close()
+	w.at = up
+	return nil
+}
+
+// step finds one name in the current directory. Links are not followed.
+func (w *walker) step(name string) (found, error) {
+	at := &w.at
+	k := at.node.kid(name)
+	f := found{Place: Place{Path: at.join(name), Entry: at.Entry, node: k}}
+	switch {
+	case at.Outside:
+		return f, unix.ENOENT
+	case k != nil && k.entry != nil:
+		return w.stepEntry(f, k.entry)
+	case at.Entry != nil && at.Entry.Kind == plan.Proc:
+		return w.stepProc(f, name)
+	case at.Entry == nil && k == nil:
+		return f, unix.ENOENT
+	}
+	fd, err := sys.OpenName(at.fd(), name)
+	if err != nil {
+		return f, err
+	}
+	f.handle = owned(fd)
+	id, mode, err := identity(fd)
+	if err == nil && forbidden(at.Entry, fd, id.Dev) {
+		err = unix.ENOENT
+	}
+	if err != nil {
+		f.close()
+		return f, err
+	}
+	f.mode = mode & unix.S_IFMT
+	return f, nil
+}
+
+func (w *walker) stepEntry(f found, e *Entry) (found, error) {
+	h, err := w.ns.acquire(e)
+	if err != nil {
+		return f, unix.EIO
+	}
+	f.handle, f.Entry, f.Path = h, e, e.Dest
+	_, mode, err := identity(h.fd())
+	f.mode = mode & unix.S_IFMT
+	return f, err
+}
+
+func (w *walker) stepProc(f found, name string) (found, error) {
+	if w.opts.Proc == nil {
+		return f, unix.ENOENT
+	}
+	st, err := w.opts.Proc.Step(w.at.Proc, name)
+	if err != nil {
+		return f, err
+	}
+	f.handle, f.Proc, f.step = owned(st.FD), st.Name, &st
+	// The real name may differ: "self" is a number once it was followed.
+	f.mode = map[ProcKind]uint32{ProcFile: unix.S_IFREG, ProcDir: unix.S_IFDIR, ProcLink: unix.S_IFLNK, ProcMagic: unix.S_IFLNK}[st.Kind]
+	f.target = st.Target
+	return f, nil
+}
+
+// follow reads a link and prepares the walk of its text: an absolute one
+// starts at the sandbox's root. A magic link is jumped through; as the last
+// component it ends the walk.
+func (w *walker) follow(f *found, name string, last bool) (string, *Object, error) {
+	if w.links++; w.links > maxLinks {
+		return "", nil, unix.ELOOP
+	}
+	if f.step != nil && f.step.Follow != nil {
+		return w.jump(f, last)
+	}
+	text := f.target
+	if f.step == nil {
+		if err := w.mayFollow(f, name); err != nil {
+			return "", nil, err
+		}
+		var err error
+		if text, err = sys.Readlink(f.fd(), ""); err != nil {
+			return "", nil, err
+		}
+	}
+	if text == "" {
+		return "", nil, unix.ENOENT
+	}
+	if text[0] != '/' {
+		return text, nil, nil
+	}
+	root, err := w.ns.place("/", w.opts.Proc)
+	if err != nil {
+		root.close()
+		return "", nil, err
+	}
+	w.at.close()
+	w.at = root
+	// "/" alone must still mean a directory and not an empty name.
+	return text, nil, nil
+}
+
+// mayFollow asks the kernel about fs.protected_symlinks, which a walk that
+// reads links itself would otherwise switch off.
+func (w *walker) mayFollow(f *found, name string) error {
+	const sticky = unix.S_ISVTX | unix.S_IWOTH
+	_, mode, err := identity(w.at.fd())
+	if err != nil || mode&sticky != sticky {
+		return err
+	}
+	fd, err := sys.Open(w.at.fd(), name, unix.O_PATH, 0, beneath)
+	if err == nil {
+		unix.Close(fd)
+	}
+	if err == unix.EACCES {
+		return err
+	}
+	return nil
+}
+
+// jump goes through a magic link.
+func (w *walker) jump(f *found, last bool) (string, *Object, error) {
+	fd, err := f.step.Follow()
+	if err != nil {
+		return "", nil, err
+	}
+	h := owned(fd)
+	p, err := w.ns.Locate(fd)
+	if err != nil {
+		h.close()
+		return "", nil, err
+	}
+	if last {
+		step := *f.step
+		step.FD = -1
+		return "", &Object{obj: h, Place: p, Magic: &step}, nil
+	}
+	_, mode, err := identity(fd)
+	switch {
+	case err != nil:
+	case mode&unix.S_IFMT != unix.S_IFDIR:
+		err = unix.ENOTDIR
+	case p.Outside:
+		err = unix.EACCES
+	}
+	if err != nil {
+		h.close()
+		return "", nil, err
+	}
+	w.at.close()
+	w.at = position{handle: h, Place: p}
+	return ".", nil, nil
+}
+
+// finish ends a walk at an object that exists.
+func (w *walker) finish(f found, name string, slashed bool) (*Object, error) {
+	if slashed && !f.isDir() {
+		f.close()
+		return nil, unix.ENOTDIR
+	}
+	obj := &Object{obj: f.handle, Place: f.Place, Name: name}
+	if w.opts.Mode == Create {
+		obj.dir, obj.Dir = w.at.handle, w.at.Place
+		obj.Fixed = w.fixed(name)
+		w.at.handle = handle{}
+	}
+	return obj, nil
+}
+
+// finishDir ends a walk at the current directory itself: "/", "." or "..".
+func (w *walker) finishDir(name string) (*Object, error) {
+	if w.opts.Mode == Parent {
+		return w.finishParent(name, false)
+	}
+	obj := &Object{obj: w.at.handle, Place: w.at.Place, Fixed: true}
+	w.at.handle = handle{}
+	return obj, nil
+}
+
+func (w *walker) finishParent(name string, slashed bool) (*Object, error) {
+	if w.at.Outside {
+		return nil, unix.ENOENT
+	}
+	obj := &Object{dir: w.at.handle, Place: w.at.Place, Dir: w.at.Place, Name: name, Fixed: w.fixed(name)}
+	if slashed {
+		obj.Name += "/"
+	}
+	w.at.handle = handle{}
+	return obj, nil
+}
+
+func (w *walker) missing(name string, slashed bool) (*Object, error) {
+	if w.at.Outside {
+		return nil, unix.ENOENT
+	}
+	return w.finishParent(name, slashed)
+}
+
+// fixed reports whether the plan put something on name in the current
+// directory. A directory that only leads to a nested entry is the host's.
+func (w *walker) fixed(name string) bool {
+	k := w.at.node.kid(name)
+	return k != nil && (k.entry != nil || w.at.Entry == nil)
+}
