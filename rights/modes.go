@@ -88,9 +88,8 @@ func ForRename(m RenameMode) (olddir, newdir Set) {
 	return olddir, newdir
 }
 
-// ForMknod returns what a mknodat of the given type asks of the directory. The
-// type Linux does not know, an [fs.ModeIrregular] for instance, is judged as a
-// device, which asks for most.
+// ForMknod returns what a mknodat of the given type asks of the directory. A
+// type that is not a FIFO, a socket or a regular file counts as a device.
 func ForMknod(mode fs.FileMode) Set {
 	switch mode.Type() {
 	case 0:

@@ -33,7 +33,8 @@ var byCall = func() map[string][]Need {
 // descriptors it is given; conditional needs add to the unconditional ones. The
 // list is empty for a call that needs no right. The result is false for a call
 // that the table does not have: that is no permission. Whether capability mode
-// permits the call at all is another matter.
+// permits the call at all is another matter; so are the mask that narrows
+// [Fcntl] and the list that narrows [Ioctl].
 func For(op string) ([]Need, bool) {
 	needs, ok := byCall[op]
 	return slices.Clone(needs), ok

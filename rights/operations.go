@@ -1,7 +1,9 @@
 package rights
 
 // operations says what each call asks of its descriptors. A call that is not
-// here is unknown, not free: free calls have a row without needs.
+// here is unknown, not free: free calls have a row without needs. A call that
+// names a file without naming a directory is judged as its *at form; the
+// directory is then whatever the name is resolved from.
 //
 // Where FreeBSD has no such call, the right is that of the nearest thing it
 // has: epoll is a kqueue, a lease is a lock that reports, a pidfd is a process
@@ -57,38 +59,39 @@ var operations = []operation{
 	{"open openat openat2", []Need{
 		{"dir", Of(Lookup), ""},
 		{"dir", Of(Read), "O_RDONLY, O_RDWR, or O_PATH, without O_EXEC"},
-		{"dir", Of(Write), "O_WRONLY or O_RDWR"},
-		{"dir", Of(Seek), "O_WRONLY or O_RDWR, without O_APPEND and O_TRUNC"},
+		{"dir", Of(Write), "O_WRONLY or O_RDWR, without O_EXEC and O_PATH"},
+		{"dir", Of(Seek), "O_WRONLY or O_RDWR, without O_EXEC, O_PATH, O_APPEND and O_TRUNC"},
 		{"dir", Of(Create), "O_CREAT or O_TMPFILE"},
 		{"dir", Of(Ftruncate), "O_TRUNC"},
 		{"dir", Of(Fsync), "O_SYNC or O_DSYNC"},
 		{"dir", Of(Flock), "O_SHLOCK or O_EXLOCK"},
 		{"dir", Of(Fexecve), "O_EXEC or O_SEARCH"},
 	}},
-	{"readlinkat", []Need{{"dir", Of(Lookup), ""}}},
+	{"readlinkat readlink", []Need{{"dir", Of(Lookup), ""}}},
+	{"stat lstat access", []Need{{"dir", Of(Fstatat), ""}}},
 	{"fstatat newfstatat statx faccessat faccessat2", []Need{
 		{"dir", Of(Fstatat), "the path is not empty"},
 		{"dir", Of(Fstat), "the path is empty"},
 	}},
-	{"fchmodat fchmodat2", []Need{{"dir", Of(Fchmodat), ""}}},
-	{"fchownat", []Need{{"dir", Of(Fchownat), ""}}},
+	{"fchmodat fchmodat2 chmod", []Need{{"dir", Of(Fchmodat), ""}}},
+	{"fchownat chown lchown", []Need{{"dir", Of(Fchownat), ""}}},
 	{"chflagsat", []Need{{"dir", Of(Chflagsat), ""}}},
-	{"utimensat futimesat", []Need{
+	{"utimensat futimesat utime utimes", []Need{
 		{"dir", Of(Futimesat), "a path is given"},
 		{"dir", Of(Futimes), "no path is given"},
 	}},
-	{"mkdirat", []Need{{"dir", Of(Mkdirat), ""}}},
-	{"mkfifoat", []Need{{"dir", Of(Mkfifoat), ""}}},
-	{"mknodat", []Need{
+	{"mkdirat mkdir", []Need{{"dir", Of(Mkdirat), ""}}},
+	{"mkfifoat mkfifo", []Need{{"dir", Of(Mkfifoat), ""}}},
+	{"mknodat mknod", []Need{
 		{"dir", Of(Mknodat), "a device"},
 		{"dir", Of(Mkfifoat), "a FIFO"},
 		{"dir", Of(Create, Lookup), "a regular file"},
 		{"dir", Of(Bind, Lookup), "a socket"},
 	}},
-	{"symlinkat", []Need{{"dir", Of(Symlinkat), ""}}},
-	{"unlinkat funlinkat", []Need{{"dir", Of(Unlinkat), ""}}},
-	{"linkat", []Need{{"olddir", Of(LinkatSource), ""}, {"newdir", Of(LinkatTarget), ""}}},
-	{"renameat", []Need{
+	{"symlinkat symlink", []Need{{"dir", Of(Symlinkat), ""}}},
+	{"unlinkat funlinkat unlink rmdir", []Need{{"dir", Of(Unlinkat), ""}}},
+	{"linkat link", []Need{{"olddir", Of(LinkatSource), ""}, {"newdir", Of(LinkatTarget), ""}}},
+	{"renameat rename", []Need{
 		{"olddir", Of(RenameatSource), ""},
 		{"newdir", Of(RenameatTarget), ""},
 		{"newdir", Of(Unlinkat), "the new name exists"},
@@ -101,6 +104,15 @@ var operations = []operation{
 		{"newdir", Of(RenameatSource, Unlinkat), "RENAME_EXCHANGE"},
 		{"olddir", Of(Mknodat), "RENAME_WHITEOUT"},
 	}},
+	{"truncate", []Need{{"dir", Of(Write, Ftruncate, Lookup), ""}}},
+	{"creat", []Need{{"dir", Of(Write, Create, Ftruncate, Lookup), ""}}},
+	{"statfs", []Need{{"dir", Of(Fstatfs, Lookup), ""}}},
+	{"pathconf", []Need{{"dir", Of(Fpathconf, Lookup), ""}}},
+	{"getxattr lgetxattr", []Need{{"dir", Of(ExtattrGet, Lookup), ""}}},
+	{"setxattr lsetxattr", []Need{{"dir", Of(ExtattrSet, Lookup), ""}}},
+	{"listxattr llistxattr", []Need{{"dir", Of(ExtattrList, Lookup), ""}}},
+	{"removexattr lremovexattr", []Need{{"dir", Of(ExtattrDelete, Lookup), ""}}},
+	{"execve", []Need{{"dir", Of(Fexecve, Lookup), ""}}},
 	{"name_to_handle_at", []Need{{"dir", Of(Fstatat), ""}}},
 	{"execveat", []Need{
 		{"dir", Of(Fexecve), ""},
@@ -134,7 +146,7 @@ var operations = []operation{
 	{"cap_rights_limit cap_rights_get cap_ioctls_limit cap_ioctls_get cap_fcntls_limit cap_fcntls_get", nil},
 	{"flock", []Need{{"fd", Of(Flock), ""}}},
 	{"fcntl", []Need{
-		{"fd", Of(Fcntl), "F_GETFL, F_SETFL, F_GETOWN, F_SETOWN, or the _EX forms; also the bit of the fcntl mask"},
+		{"fd", Of(Fcntl), "F_GETFL, F_SETFL, F_GETOWN, F_SETOWN, or the _EX forms"},
 		{"fd", Of(Flock), "F_GETLK, F_SETLK, F_SETLKW, or the OFD forms"},
 		{"fd", Of(Flock, Event), "F_GETLEASE or F_SETLEASE"},
 		{"fd", Of(Fcntl, Event), "F_GETSIG or F_SETSIG"},
@@ -144,7 +156,7 @@ var operations = []operation{
 		{"fd", Of(Fstat), "F_GET_SEALS"},
 		{"fd", Of(Fchmod), "F_ADD_SEALS"},
 	}},
-	{"ioctl", []Need{{"fd", Of(Ioctl), "always; also the command in the ioctl list"}}},
+	{"ioctl", []Need{{"fd", Of(Ioctl), ""}}},
 
 	// Waiting.
 	{"poll ppoll select pselect pselect6 aio_poll", []Need{{"fd", Of(Event), ""}}},
@@ -161,8 +173,7 @@ var operations = []operation{
 	}},
 	{"timerfd_gettime", []Need{{"fd", Of(Read), ""}}},
 	{"signalfd signalfd4", []Need{{"fd", Of(Write), "the mask of an existing descriptor changes"}}},
-	{"inotify_add_watch", []Need{{"fd", Of(InotifyAdd), ""}}},
-	{"inotify_add_watch_at", []Need{{"fd", Of(InotifyAdd), ""}, {"dir", Of(Lookup), ""}}},
+	{"inotify_add_watch inotify_add_watch_at", []Need{{"fd", Of(InotifyAdd), ""}, {"dir", Of(Lookup), ""}}},
 	{"inotify_rm_watch", []Need{{"fd", Of(InotifyRm), ""}}},
 	{"fanotify_mark", []Need{
 		{"fd", Of(InotifyAdd), "FAN_MARK_ADD"},

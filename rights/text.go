@@ -1,7 +1,9 @@
 package rights
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -83,66 +85,138 @@ func Parse(list string) (Set, error) {
 func (s *Set) apply(element string) error {
 	name, minus := strings.CutPrefix(element, "-")
 	if name == "" {
-		return fmt.Errorf("empty name in list")
+		return errors.New("empty name in list")
 	}
-	if !minus && canonical(name) == allName {
-		s.Merge(All())
-		return nil
-	}
-	if !minus && canonical(name) == noneName {
-		return nil
-	}
-	r, err := ParseRight(name)
+	named, err := parseName(name)
 	if err != nil {
 		return err
 	}
 	if minus {
-		s.Clear(r)
+		s.Remove(named)
 	} else {
-		s.Set(r)
+		s.Merge(named)
 	}
 	return nil
 }
 
-// String returns the shortest comma list that [Parse] reads back as s, in the
-// order of [Table]; "all" for [All] and "none" for the empty set. A right whose
-// parts are not all in s is written with the missing ones taken away:
-// "mkdirat,-lookup". Bits that have no name, which [Set.IsValid] refuses, print
-// as numbers and do not parse.
-func (s Set) String() string {
-	switch s {
-	case Set{}:
-		return noneName
-	case known:
-		return allName
+// parseName returns the set that a name stands for.
+func parseName(name string) (Set, error) {
+	switch canonical(name) {
+	case allName:
+		return All(), nil
+	case noneName:
+		return Set{}, nil
 	}
-	list := s.named()
-	rest := s.Minus(Of(list...))
-	unknown := rest.Minus(known)
-	elements := rest.Minus(unknown).partial()
-	for _, r := range list {
-		elements = append(elements, table[position(r)].name)
+	r, err := ParseRight(name)
+	if err != nil {
+		return Set{}, err
 	}
-	for _, bit := range unknown.each() {
-		elements = append(elements, fmt.Sprintf("%#x", uint64(bit)))
-	}
-	return strings.Join(elements, ",")
+	return r.set(), nil
 }
 
-// partial returns the elements for known bits that no right within the set has:
-// the rights that have them, then their excess parts taken away. They come first
-// in a list, since what follows may give one of the parts back.
-func (s Set) partial() []string {
-	var elements []string
-	var excess Set
-	for _, r := range s.cover(known) {
-		elements = append(elements, table[position(r)].name)
-		excess.Set(r)
+// String returns the shortest comma list that [Parse] reads back as s: names in
+// the order of [Table], or, if s has most rights, "all" and what is taken from
+// it, or "none". A right whose parts are not all in s is written with the missing
+// ones taken away: "mkdirat,-lookup". Bits that have no name, which
+// [Set.IsValid] refuses, print as numbers and do not parse.
+//
+// "all" grows with this package; what has to mean the same to a later version
+// is better kept as [Set.Words].
+func (s Set) String() string {
+	if s.IsEmpty() {
+		return noneName
 	}
-	for _, r := range excess.Minus(s).cover(known) {
-		elements = append(elements, "-"+table[position(r)].name)
+	unknown := s.Minus(known)
+	s.Remove(unknown)
+	text := s.spell(nil)
+	if 2*s.size() > known.size() {
+		whole := s.spell([]term{{name: allName, set: known}})
+		if whole != "" && len(whole) < len(text) {
+			text = whole
+		}
 	}
-	return elements
+	for bit := range unknown.each {
+		text += fmt.Sprintf(",%#x", uint64(bit.right()))
+	}
+	return strings.TrimPrefix(text, ",")
+}
+
+// term is an element of a list: a set to add or to take away.
+type term struct {
+	minus bool
+	name  string
+	set   Set
+}
+
+func terms(rows []int, minus bool) []term {
+	var list []term
+	for _, i := range rows {
+		list = append(list, term{minus, table[i].name, tableSets[i]})
+	}
+	return list
+}
+
+func evaluate(list []term) Set {
+	var s Set
+	for _, t := range list {
+		if t.minus {
+			s.Remove(t.set)
+		} else {
+			s.Merge(t.set)
+		}
+	}
+	return s
+}
+
+// spell returns a list that begins with the given terms and makes s, or nothing
+// if that can not be. After the beginning come the rights of bits that no right
+// within s has, then what s lacks of all these taken away, then the rest of s:
+// in this order, because taking seek away may take away seek_tell, which s may
+// have.
+func (s Set) spell(begin []term) string {
+	list := begin
+	have := evaluate(list)
+	odd, _ := s.Minus(union(s.named(s)).Union(have)).cover(known)
+	list = append(list, terms(odd, false)...)
+
+	excess := evaluate(list).Minus(s)
+	minus := excess.named(excess)
+	list = append(list, terms(minus, true)...)
+	rest, _ := excess.Minus(union(minus)).cover(known)
+	list = append(list, terms(rest, true)...)
+
+	lack := s.Minus(evaluate(list))
+	plus := terms(s.named(lack), false)
+	if small, _ := lack.cover(s); begin != nil && len(small) <= len(plus) {
+		plus = terms(small, false)
+	}
+	return join(prune(append(list, plus...), s))
+}
+
+// prune takes out terms that are not needed to make s, or all of them if they
+// do not make it.
+func prune(list []term, s Set) []term {
+	if evaluate(list) != s {
+		return nil
+	}
+	for i := 0; i < len(list); i++ {
+		shorter := slices.Delete(slices.Clone(list), i, i+1)
+		if evaluate(shorter) == s {
+			list, i = shorter, -1
+		}
+	}
+	return list
+}
+
+func join(list []term) string {
+	names := make([]string, 0, len(list))
+	for _, t := range list {
+		if t.minus {
+			t.name = "-" + t.name
+		}
+		names = append(names, t.name)
+	}
+	return strings.Join(names, ",")
 }
 
 // MarshalText returns [Set.String], and an error for a set that would not parse
