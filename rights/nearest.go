@@ -1,6 +1,9 @@
 package rights
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // maxName is longer than any name and bounds the work done for a wrong one.
 const maxName = 40
@@ -10,7 +13,7 @@ const maxName = 40
 func nearest(wrong string) string {
 	word := strings.ToLower(wrong[:min(len(wrong), maxName)])
 	word = strings.TrimPrefix(strings.ReplaceAll(word, "-", "_"), "cap_")
-	best, fewest := "", maxName*2
+	best, fewest := "", math.MaxInt
 	for _, r := range table {
 		if len(word) > 2 && strings.Contains(r.name, word) {
 			return r.name
