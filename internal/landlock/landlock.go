@@ -29,6 +29,12 @@ const fileAccess = Access(unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS
 // ReadDir lets a directory be listed.
 const ReadDir = Access(unix.LANDLOCK_ACCESS_FS_READ_DIR)
 
+// Execute lets the kernel execute a program, which it reads for that.
+const Execute = Access(unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE)
+
+// IoctlDev lets a device be controlled.
+const IoctlDev = Access(unix.LANDLOCK_ACCESS_FS_IOCTL_DEV)
+
 // abiAccess lists what each ABI added, oldest first.
 var abiAccess = []struct {
 	abi    int

@@ -5,18 +5,35 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-// CloneFlags are the namespaces a sandbox gets. The cgroup namespace hides
+// cloneFlags are the namespaces a sandbox gets. The cgroup namespace hides
 // where in the host's hierarchy the sandbox lives.
-const CloneFlags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
+const cloneFlags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
 	syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWCGROUP
 
-// Identity returns the identity mapping of the sandbox's user namespace: an
+// capabilities are what stage two needs in its user namespace to build the
+// sandbox, and to read the memory of whatever runs in it. An ordinary user's
+// exec would lose them, were they not ambient.
+var capabilities = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SETPCAP, unix.CAP_KILL}
+
+// Isolate makes attr start a process in namespaces of its own.
+func Isolate(attr *syscall.SysProcAttr, uid, gid int) (err error) {
+	attr.Cloneflags = cloneFlags
+	if uid != 0 {
+		attr.AmbientCaps = capabilities
+	}
+	attr.UidMappings, attr.GidMappings, attr.GidMappingsEnableSetgroups, err = identity(uid, gid)
+	return err
+}
+
+// identity returns the identity mapping of the sandbox's user namespace: an
 // ordinary user keeps exactly its own user and group; root, which may map
 // anything, keeps every id it has, so that files have the owners they have
 // outside.
-func Identity(uid, gid int) (users, groups []syscall.SysProcIDMap, setgroups bool, err error) {
+func identity(uid, gid int) (users, groups []syscall.SysProcIDMap, setgroups bool, err error) {
 	if uid != 0 {
 		return []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}},
 			[]syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}, false, nil

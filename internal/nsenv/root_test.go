@@ -1,0 +1,263 @@
+package nsenv
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/plan"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+const (
+	planVariable = "CAPSICUM_TEST_NSENV_PLAN"
+	forkVariable = "CAPSICUM_TEST_NSENV_FORK"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(forkVariable) != "" {
+		os.Exit(fork())
+	}
+	if os.Getenv(planVariable) != "" {
+		os.Exit(inside())
+	}
+	os.Exit(m.Run())
+}
+
+// probes are what is tried inside the root, by name.
+var probes = map[string]func(arg string) error{
+	"stat": func(name string) error { _, err := os.Lstat(name); return err },
+	"read": func(name string) error { _, err := os.ReadFile(name); return err },
+	"list": func(name string) error { _, err := os.ReadDir(name); return err },
+	"write": func(name string) error {
+		return os.WriteFile(name, []byte("x"), 0o600)
+	},
+	"chmod": func(name string) error { return os.Chmod(name, 0o600) },
+	"exec":  func(name string) error { return exec.Command(name).Run() },
+	"climb": func(name string) error {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		fd, err := unix.Openat(int(f.Fd()), "../../../../../../../etc/shadow", unix.O_PATH, 0)
+		unix.Close(fd)
+		return err
+	},
+	"alone": func(name string) error {
+		pids, err := filepath.Glob(name + "/[0-9]*")
+		if len(pids) != 1 {
+			return fmt.Errorf("processes %v", pids)
+		}
+		return err
+	},
+}
+
+// inside runs in the namespaces: it enters the root and prints one errno a probe.
+func inside() int {
+	var in struct {
+		Plan   *plan.Plan
+		Probes []string
+	}
+	if err := json.Unmarshal([]byte(os.Getenv(planVariable)), &in); err != nil {
+		fmt.Println(err)
+		return 2
+	}
+	env, err := Enter(in.Plan, func(*plan.Entry, int) error { return nil })
+	if err != nil {
+		fmt.Println(err)
+		return 2
+	}
+	if len(env.Mounts) < len(in.Plan.Entries) {
+		fmt.Printf("only %d mounts for %d entries\n", len(env.Mounts), len(in.Plan.Entries))
+		return 2
+	}
+	for _, p := range in.Probes {
+		name, arg, _ := strings.Cut(p, " ")
+		fmt.Println(p, "=", errorName(probes[name](arg)))
+	}
+	return 0
+}
+
+func errorName(err error) string {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &errno):
+		return unix.ErrnoName(errno)
+	}
+	return err.Error()
+}
+
+// hostEntry describes a host object as resolve would.
+func hostEntry(t *testing.T, source, dest string, set rights.Set) plan.Entry {
+	t.Helper()
+	var st unix.Stat_t
+	if err := unix.Stat(source, &st); err != nil {
+		t.Fatal(err)
+	}
+	kind := plan.File
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		kind = plan.Dir
+	case unix.S_IFCHR:
+		kind = plan.Device
+	}
+	return plan.Entry{Dest: dest, Source: source, Kind: kind, Rights: set, ID: plan.ID{Dev: st.Dev, Ino: st.Ino},
+		Mode: st.Mode, Origin: []string{"test"}}
+}
+
+// enter runs probes inside a root made of p, as root or as an ordinary user,
+// who makes the namespaces without help: maps written by root would prove nothing.
+func enter(t *testing.T, uid int, p *plan.Plan, list []string) string {
+	t.Helper()
+	in, err := json.Marshal(map[string]any{"Plan": p, "Probes": list})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(testBinary(t))
+	cmd.Env = []string{planVariable + "=" + string(in), forkVariable + "=1"}
+	if uid != os.Getuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("uid %d: %v\n%s", uid, err, out)
+	}
+	return string(out)
+}
+
+// fork starts this program again in new namespaces.
+func fork() int {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{planVariable + "=" + os.Getenv(planVariable)}
+	cmd.SysProcAttr = new(syscall.SysProcAttr)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	err := Isolate(cmd.SysProcAttr, os.Getuid(), os.Getgid())
+	if err == nil {
+		err = cmd.Run()
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// testBinary copies this binary to where an ordinary user may execute it.
+func testBinary(t *testing.T) string {
+	t.Helper()
+	dir := publicDir(t)
+	b, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "nsenv.test")
+	if err := os.WriteFile(name, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// publicDir is a temporary directory that every user may enter and write.
+func publicDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "nsenv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestEnter(t *testing.T) {
+	uids := []int{os.Getuid()}
+	if os.Getuid() == 0 {
+		uids = append(uids, 1500)
+	}
+	for _, uid := range uids {
+		t.Run(fmt.Sprint("uid", uid), func(t *testing.T) { testEnter(t, uid) })
+	}
+}
+
+func testEnter(t *testing.T, uid int) {
+	dir := publicDir(t)
+	for _, name := range []string{"ro", "rw", "inner"} {
+		sub := filepath.Join(dir, name)
+		if err := os.Mkdir(sub, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(sub, "file"), []byte("#!/bin/sh\n"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.Chown(sub, uid, uid), os.Chown(filepath.Join(sub, "file"), uid, uid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ro := rights.Of(rights.Lookup, rights.Read, rights.Fstat, rights.Seek)
+	rw := ro.Union(rights.Of(rights.Write, rights.Create, rights.Unlinkat, rights.Fchmod))
+	p := &plan.Plan{
+		Dirs: []string{"/", "/dev", "/work"},
+		Entries: []plan.Entry{
+			hostEntry(t, "/dev/null", "/dev/null", rw),
+			{Dest: "/proc", Kind: plan.Proc, Rights: ro},
+			{Dest: "/tmp", Kind: plan.Tmpfs, Rights: rw},
+			hostEntry(t, filepath.Join(dir, "inner"), "/tmp/inner", rw),
+			hostEntry(t, filepath.Join(dir, "ro"), "/work/ro", ro),
+			hostEntry(t, filepath.Join(dir, "rw"), "/work/rw", rw),
+		},
+		Links: []plan.Link{{Path: "/work/link", Target: "rw/file"}},
+		Cwd:   "/",
+	}
+	want := []string{
+		"stat /etc = ENOENT", "stat /etc/shadow = ENOENT", "list / = ok", "stat /work/ro = ok",
+		"read /work/ro/file = ok", "write /work/ro/file = EROFS", "write /work/ro/new = EROFS", "chmod /work/ro/file = EROFS",
+		"write /work/rw/file = ok", "write /work/rw/new = ok", "chmod /work/rw/file = ok", "read /work/link = ok",
+		"exec /work/rw/file = EACCES", "climb /work/rw = ENOENT", "climb /tmp = ENOENT", "write /new = EROFS", "write /work/new = EROFS",
+		"write /dev/null = ok", "write /tmp/new = ok", "read /tmp/inner/file = ok", "stat /proc/1 = ok", "alone /proc = ok",
+	}
+	var list []string
+	for _, w := range want {
+		probe, _, _ := strings.Cut(w, " = ")
+		list = append(list, probe)
+	}
+	got := strings.Split(strings.TrimSpace(enter(t, uid, p, list)), "\n")
+	for i := range want {
+		if i >= len(got) || got[i] != want[i] {
+			t.Errorf("got %q, want %q", got[min(i, len(got)-1)], want[i])
+		}
+	}
+	// The same attempts from outside must be possible, or they prove nothing.
+	if err := os.WriteFile(filepath.Join(dir, "ro", "file"), nil, 0o777); err != nil {
+		t.Errorf("write outside: %v", err)
+	}
+}
+
+func TestEnterRefusesAnotherObject(t *testing.T) {
+	dir := publicDir(t)
+	e := hostEntry(t, dir, "/x", rights.Of(rights.Lookup, rights.Read))
+	e.ID.Ino++
+	if _, err := Clone(e.Source, e.ID, 0); err == nil {
+		t.Error("cloned an object that is not the one that was judged")
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("/etc", link); err != nil {
+		t.Fatal(err)
+	}
+	etc := hostEntry(t, "/etc", "/x", e.Rights)
+	if _, err := Clone(link, etc.ID, 0); err == nil {
+		t.Error("cloned through a symlink")
+	}
+}
