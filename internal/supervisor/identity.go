@@ -1,0 +1,110 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// Credentials returns what the kernel judges the caller by.
+func (c *Call) Credentials() (*sys.Identity, error) {
+	st, err := c.readStatus()
+	if err != nil {
+		return nil, err
+	}
+	return st.identity(), nil
+}
+
+// Umask returns the caller's umask.
+func (c *Call) Umask() (uint32, error) {
+	st, err := c.readStatus()
+	if err != nil {
+		return 0, err
+	}
+	return st.umask, nil
+}
+
+// As runs f with the caller's user, groups and capabilities, without any the
+// supervisor lacks. Operations the kernel checks permissions of belong in it;
+// copying the caller's descriptors and memory does not.
+func (c *Call) As(f func() error) error { return c.as((*status).identity, f) }
+
+// AsReal is As with the identity access(2) asks about: the real user and
+// group.
+func (c *Call) AsReal(f func() error) error { return c.as((*status).realIdentity, f) }
+
+func (c *Call) as(who func(*status) *sys.Identity, f func() error) error {
+	if c.s.fixed {
+		return f()
+	}
+	st, err := c.readStatus()
+	if err != nil {
+		return err
+	}
+	want := who(st)
+	want.Effective &= c.s.base.Effective
+	if want.Equal(c.s.base) {
+		return f()
+	}
+	// Whatever happens from here on, f's panic included, a thread that has not
+	// got its own identity back must end.
+	c.w.broken = true
+	if err := sys.Assume(c.s.base, want); err != nil {
+		return fmt.Errorf("take on credentials of thread %d: %w", c.TID(), errors.Join(unix.EPERM, err))
+	}
+	err = f()
+	if rerr := sys.Resume(c.s.base, want); rerr != nil {
+		c.s.cfg.Logf("restore credentials of worker: %v", rerr)
+		return err
+	}
+	c.w.broken = false
+	return err
+}
+
+// AsCreator is As with the caller's umask too. f must not block: where the
+// machine gives a thread no umask of its own, everything that creates waits
+// for it.
+func (c *Call) AsCreator(f func() error) error { return c.asCreator(nil, f) }
+
+// AsCreatorIn is AsCreator with dir as the thread's working directory: the way
+// to a name that is longer than what a socket address holds.
+func (c *Call) AsCreatorIn(dir *sys.FD, f func() error) error { return c.asCreator(dir, f) }
+
+func (c *Call) asCreator(dir *sys.FD, f func() error) error {
+	umask, err := c.Umask()
+	if err != nil {
+		return err
+	}
+	if !c.w.ownFS {
+		if dir == nil && umask == c.s.umask {
+			c.s.fsMu.RLock()
+			defer c.s.fsMu.RUnlock()
+		} else {
+			c.s.fsMu.Lock()
+			defer c.s.fsMu.Unlock()
+		}
+	}
+	if umask != c.s.umask {
+		old := unix.Umask(int(umask))
+		defer unix.Umask(old)
+	}
+	if dir != nil {
+		// Left before dir is closed, which would otherwise keep its mount busy.
+		// The supervisor uses no relative names, so where it stays is no matter.
+		defer func() {
+			if unix.Fchdir(c.s.cfg.Proc.Int()) != nil {
+				c.w.broken = true
+			}
+		}()
+	}
+	return c.As(func() error {
+		if dir != nil {
+			if err := unix.Fchdir(dir.Int()); err != nil {
+				return err
+			}
+		}
+		return f()
+	})
+}

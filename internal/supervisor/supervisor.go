@@ -1,0 +1,152 @@
+// Package supervisor answers the calls of sandboxed processes that ask: it
+// receives them from the seccomp filter, copies what they point to once,
+// judges the copy, and carries the call out on its own descriptors with the
+// caller's credentials.
+//
+//	s, err := supervisor.New(supervisor.Config{Plan: p, Options: o})
+//	err = s.Serve(listener)
+//
+// The supervising process is an ancestor of every sandboxed process. Under the
+// namespaces engine it lives inside the sandbox's namespaces, so that a name
+// means to it what it means to the caller; under the landlock engine names are
+// walked over the plan.
+//
+// # Limitations
+//
+// What the kernel ties to the calling process stays tied to the supervisor for
+// calls carried out here: the other end of a connection sees the supervisor's
+// process id in SO_PEERCRED (user and group are the caller's), and a security
+// module other than Landlock judges the supervisor.
+package supervisor
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/capsicum-go/capsicum/internal/lookup"
+	"github.com/capsicum-go/capsicum/internal/notify"
+	"github.com/capsicum-go/capsicum/internal/plan"
+	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// Config says what is supervised.
+type Config struct {
+	Plan    *plan.Plan
+	Options Options
+
+	// Mounts names the entry of each mount of the sandbox by its STATX_MNT_ID
+	// (namespaces engine).
+	Mounts map[uint64]*plan.Entry
+
+	// Namespace is the plan being looked up (landlock engine).
+	Namespace *lookup.Namespace
+
+	// Proc is a directory descriptor of a procfs that shows the sandbox's
+	// processes and this one; it stays the owner's. The program may have no
+	// /proc at all. Nil opens /proc.
+	Proc *sys.FD
+
+	// MaxWorkers bounds the calls served at the same time; further callers wait
+	// in the kernel. 0 is DefaultMaxWorkers.
+	MaxWorkers int
+
+	Logf   func(format string, args ...any) // mistakes of ours; nil discards
+	Tracef func(format string, args ...any) // every answer; nil discards
+}
+
+// DefaultMaxWorkers is far below the 10,000 threads a Go program may have.
+const DefaultMaxWorkers = 1024
+
+// Supervisor serves one sandbox.
+type Supervisor struct {
+	cfg      Config
+	ownProc  *sys.FD // to close, when Config.Proc was nil
+	handlers map[string]Handler
+	namei    Namei
+	listener *notify.Listener
+
+	base  *sys.Identity // of every thread at rest
+	fixed bool          // no caller can have another
+	umask uint32        // of this process
+
+	// fsMu guards working directory and umask of the process, for workers that
+	// could not get their own: changing either takes it whole.
+	fsMu sync.RWMutex
+
+	pool    pool
+	watch   watch
+	sockets registry
+}
+
+// New returns a supervisor that serves nobody yet.
+func New(cfg Config) (*Supervisor, error) {
+	s := &Supervisor{cfg: cfg}
+	if cfg.Logf == nil {
+		s.cfg.Logf = func(string, ...any) {}
+	}
+	if cfg.MaxWorkers <= 0 {
+		s.cfg.MaxWorkers = DefaultMaxWorkers
+	}
+	if cfg.Proc == nil {
+		n, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("open /proc: %w", err)
+		}
+		s.ownProc = sys.NewFD(n)
+		s.cfg.Proc = s.ownProc
+	}
+	if err := s.learnSelf(); err != nil {
+		s.ownProc.Close()
+		return nil, err
+	}
+	s.handlers = handlersOf(cfg.Options.Engine)
+	s.namei = &mountNamei{s}
+	if cfg.Options.Engine == policy.EngineLandlock {
+		s.namei = &planNamei{s}
+	}
+	s.pool.init(s)
+	s.watch.init(s)
+	s.sockets.init()
+	return s, nil
+}
+
+// learnSelf notes what this process's threads are judged by.
+func (s *Supervisor) learnSelf() error {
+	text, err := readProc(s.cfg.Proc, "self/status")
+	if err != nil {
+		return fmt.Errorf("read own status: %w", err)
+	}
+	st, err := parseStatus(text)
+	if err != nil {
+		return err
+	}
+	s.umask = st.umask
+	if s.base, err = sys.ThreadIdentity(); err != nil {
+		return err
+	}
+	s.fixed, err = sys.Fixed()
+	return err
+}
+
+// Serve answers calls until no process is left that could ask, or until the
+// listener is shut down. The listener stays the caller's to close.
+func (s *Supervisor) Serve(l *notify.Listener) error {
+	s.listener = l
+	err := s.pool.run()
+	s.ownProc.Close()
+	return err
+}
+
+// Namei returns what finds names for this sandbox's engine.
+func (s *Supervisor) Namei() Namei { return s.namei }
+
+// Plan returns the namespace that is supervised.
+func (s *Supervisor) Plan() *plan.Plan { return s.cfg.Plan }
+
+func (s *Supervisor) tracef(format string, args ...any) {
+	if s.cfg.Tracef != nil {
+		s.cfg.Tracef(format, args...)
+	}
+}
