@@ -31,3 +31,9 @@ func OpenPinned(name string, dev, ino uint64) (*FD, error) {
 	}
 	return fd, nil
 }
+
+// CloexecFrom marks every descriptor from first on close-on-exec, so that what
+// a careless parent left open reaches no program.
+func CloexecFrom(first uint) error {
+	return unix.CloseRange(first, ^uint(0)>>32, unix.CLOSE_RANGE_CLOEXEC)
+}

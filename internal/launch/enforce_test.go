@@ -1,0 +1,119 @@
+package launch
+
+import (
+	"testing"
+
+	"github.com/capsicum-go/capsicum/internal/plan"
+	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/syscalls"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+// named returns a named set, "ro" and so on.
+func named(t *testing.T, name string) rights.Set {
+	t.Helper()
+	for _, s := range policy.Sets() {
+		if s.Name == name {
+			return s.Rights
+		}
+	}
+	t.Fatalf("no named set %q", name)
+	return rights.Set{}
+}
+
+func onePlan(set rights.Set) *plan.Plan {
+	return &plan.Plan{Dirs: []string{"/"}, Cwd: "/",
+		Entries: []plan.Entry{{Dest: "/p", Source: "/p", Kind: plan.Dir, Rights: set, Origin: []string{"--cap /p"}}}}
+}
+
+// Whatever guard says the filter asks, the filter must be able to ask.
+func TestGuardsAreGuardable(t *testing.T) {
+	for _, g := range guards {
+		if g.asks && !syscalls.Guardable().IsSet(g.right) {
+			t.Errorf("%v is said to ask, and no call of the table asks for it", rights.Of(g.right))
+		}
+	}
+}
+
+// Every right of the named sets is withheld by somebody when it is not granted,
+// or a known part of every open file.
+func TestEveryRightIsGuarded(t *testing.T) {
+	known := map[rights.Right]bool{rights.Lookup: true, rights.MmapW: true, rights.MmapX: true, rights.Mmap: true,
+		rights.Fsync: true, rights.LinkatSource: true, rights.Ioctl: true, rights.InotifyRm: true, rights.SeekTell: true}
+	for _, g := range guards {
+		known[g.right] = true
+	}
+	for _, r := range inherent {
+		known[r] = true
+	}
+	for _, single := range rights.Table() {
+		if len(single.Components) > 0 || !named(t, "rwx").IsSet(single.Value) || known[single.Value] {
+			continue
+		}
+		t.Errorf("nothing withholds %s", single.Name)
+	}
+}
+
+func TestNamedSetsLoseNothing(t *testing.T) {
+	for _, s := range policy.Sets() {
+		for _, abi := range []int{2, 7} {
+			if l := losses(onePlan(s.Rights), policy.EngineNamespaces, facts{abi: abi}); len(l) != 0 {
+				t.Errorf("%s with Landlock ABI %d: %+v", s.Name, abi, l)
+			}
+		}
+	}
+}
+
+func TestLosses(t *testing.T) {
+	ro := named(t, "ro")
+	cases := []struct {
+		name string
+		set  rights.Set
+		abi  int
+		want []string
+	}{
+		{"reading without seeking", ro.Minus(rights.Of(rights.Seek)), 7, []string{"seek"}},
+		{"writing without creating, no Landlock", ro.Union(rights.Of(rights.Write, rights.Create)), 0,
+			[]string{"mkdirat", "mkfifoat"}},
+		{"the same with Landlock", ro.Union(rights.Of(rights.Write, rights.Create)), 3, nil},
+		{"reading only, no Landlock", ro, 0, nil},
+		{"looking up without reading, no Landlock", rights.Of(rights.Lookup, rights.Fstat), 0, []string{"read"}},
+	}
+	for _, c := range cases {
+		got := losses(onePlan(c.set), policy.EngineNamespaces, facts{abi: c.abi})
+		found := map[string]bool{}
+		for _, l := range got {
+			found[l.Name] = true
+		}
+		if len(c.want) == 0 && len(got) != 0 {
+			t.Errorf("%s: losses %+v, want none", c.name, got)
+		}
+		for _, w := range c.want {
+			if !found[w] {
+				t.Errorf("%s: losses %+v, want %s among them", c.name, got, w)
+			}
+		}
+	}
+}
+
+func TestLacking(t *testing.T) {
+	ro, rw := named(t, "ro"), named(t, "rw")
+	cases := []struct {
+		name   string
+		set    rights.Set
+		engine policy.Engine
+		want   rights.Right
+		asks   bool
+	}{
+		{"a read-only mount refuses chmod", ro, policy.EngineNamespaces, rights.Fchmod, false},
+		{"a writable one does not", rw.Minus(rights.Of(rights.Fchmod)), policy.EngineNamespaces, rights.Fchmod, true},
+		{"without mounts somebody must", ro, policy.EngineLandlock, rights.Fchmod, true},
+		{"exclusive locks under --ro", ro, policy.EngineNamespaces, rights.Flock, true},
+		{"locks under --rw", rw, policy.EngineNamespaces, rights.Flock, false},
+	}
+	for _, c := range cases {
+		if got := lacking(onePlan(c.set), c.engine, facts{abi: 7}).IsSet(c.want); got != c.asks {
+			t.Errorf("%s: asks %v, want %v", c.name, got, c.asks)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/landlock"
+	"github.com/capsicum-go/capsicum/internal/lookup"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+// floor is the engine that needs no user namespace: every name is looked up by
+// the supervisor, over a floor of Landlock that opens nothing. Only what the
+// kernel must open itself, a program being executed, is granted in the floor.
+type floor struct {
+	state string
+	names *lookup.Namespace
+	root  *sys.FD // the skeleton
+	proc  *sys.FD
+}
+
+// The landlock engine's private directory holds the skeleton of the sandbox's
+// root, and its private empty directories.
+const skeletonName = "root"
+
+func (fl *floor) enter(s *setup, rules *landlock.Ruleset) error {
+	if rules == nil {
+		return &Refused{Exit: exitRefused, Message: "--engine=landlock: this kernel has no Landlock; see capsicum doctor"}
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become child subreaper: %w", err)
+	}
+	fl.state = s.State
+	var err error
+	if fl.proc, err = openDir("/proc"); err != nil {
+		return err
+	}
+	dir := filepath.Join(s.State, skeletonName)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("make skeleton: %w", err)
+	}
+	if fl.root, err = openDir(dir); err != nil {
+		return err
+	}
+	if err := lookup.BuildSkeleton(fl.root.Int(), s.Plan); err != nil {
+		return fmt.Errorf("build skeleton: %w", err)
+	}
+	if fl.names, err = lookup.New(s.Plan, fl.root.Int()); err != nil {
+		return err
+	}
+	return fl.allowExecution(s, rules)
+}
+
+// openDir opens a directory of the host for looking things up in it.
+func openDir(name string) (*sys.FD, error) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return sys.NewFD(fd), nil
+}
+
+// allowExecution grants the kernel's own opening of programs.
+func (fl *floor) allowExecution(s *setup, rules *landlock.Ruleset) error {
+	for i := range s.Plan.Entries {
+		e := &s.Plan.Entries[i]
+		if e.Source == "" || !e.Rights.IsSet(rights.Fexecve) {
+			continue
+		}
+		fd, err := sys.OpenPinned(e.Source, e.ID.Dev, e.ID.Ino)
+		if err == nil {
+			err = rules.Allow(fd.Int(), isTree(e), landlock.Execute)
+			fd.Close()
+		}
+		if err != nil {
+			return &fs.PathError{Op: "allow execution of", Path: e.Source, Err: err}
+		}
+	}
+	return nil
+}
+
+func (fl *floor) supervise(c *supervisor.Config, _ *setup) error {
+	c.Proc = fl.proc
+	c.Namespace = fl.names
+	return nil
+}
+
+// directory keeps an inherited directory as it is: whatever is looked up from
+// it asks, and is found only if it lies in the sandbox.
+func (fl *floor) directory(in inherited) (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(in.Num), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), in.Path), nil
+}
+
+func (fl *floor) destroy() {
+	killDescendants()
+	removeState(fl.state)
+}
+
+// stateDir makes the private directory of one run, where the user's session
+// keeps such things.
+func stateDir() (string, error) {
+	parent := os.Getenv("XDG_RUNTIME_DIR")
+	if st, err := os.Stat(parent); parent == "" || err != nil || !st.IsDir() {
+		parent = os.TempDir()
+	}
+	dir, err := os.MkdirTemp(parent, "capsicum-")
+	if err != nil {
+		return "", fmt.Errorf("make private directory: %w", err)
+	}
+	return dir, nil
+}
+
+// removeState removes what stateDir made. The skeleton's directories are read
+// only, and what the program left in its private ones may be.
+func removeState(dir string) {
+	if dir == "" {
+		return
+	}
+	if err := os.RemoveAll(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	_ = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(name, 0o700)
+		}
+		return nil
+	})
+	_ = os.RemoveAll(dir)
+}

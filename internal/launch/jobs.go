@@ -1,0 +1,127 @@
+package launch
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// passedOn are the signals that somebody sends to the command and means for the
+// program.
+var passedOn = []syscall.Signal{
+	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
+	syscall.SIGALRM, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGIO, syscall.SIGPWR,
+	syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
+}
+
+// fromTerminal are those that a terminal sends to its whole foreground process
+// group, so that the program already has them.
+var fromTerminal = map[os.Signal]bool{
+	syscall.SIGINT: true, syscall.SIGQUIT: true, syscall.SIGWINCH: true,
+	syscall.SIGTSTP: true, syscall.SIGTTIN: true, syscall.SIGTTOU: true,
+}
+
+// receive makes c get the signals that are passed on. What the caller had us
+// ignore stays ignored, here and in the program.
+func receive(c chan<- os.Signal) {
+	for _, s := range passedOn {
+		if !signal.Ignored(s) {
+			signal.Notify(c, s)
+		}
+	}
+}
+
+// forward passes sig on to the program. A terminal's signal has reached it on
+// its own: sent twice, one Ctrl-C would count as two.
+func (f *front) forward(sig os.Signal) {
+	s, ok := sig.(syscall.Signal)
+	if !ok || fromTerminal[sig] && inForeground() {
+		return
+	}
+	if f.program != nil {
+		_ = unix.PidfdSendSignal(int(f.program.Fd()), s, nil, 0) // gone: its end is on the way
+		return
+	}
+	if s == syscall.SIGTERM || s == syscall.SIGINT || s == syscall.SIGHUP || s == syscall.SIGQUIT {
+		_ = unix.Kill(f.stage, unix.SIGKILL)
+	}
+}
+
+// inForeground reports whether our process group is the terminal's foreground
+// one, which the program is in, too.
+func inForeground() bool {
+	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(tty)
+	group, err := unix.IoctlGetInt(tty, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// stop stops this process as the program was stopped, so that the shell sees
+// its job stop, and only then: a program that handles Ctrl-Z itself runs on, and
+// so do we. The report may be old: the program may be running again.
+func (f *front) stop(sig unix.Signal) {
+	if processState(f.pid) != 'T' {
+		return
+	}
+	signal.Reset(sig)
+	// Sent to this very thread, it takes effect before the call returns.
+	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
+	receive(f.signals)
+}
+
+// processState returns the state letter of a process, 0 when there is none.
+func processState(pid int) byte {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name in parentheses may hold anything; the state follows the last one.
+	if i := bytes.LastIndexByte(b, ')'); i >= 0 && i+2 < len(b) {
+		return b[i+2]
+	}
+	return 0
+}
+
+// pidOf returns the number, in our pid namespace, of the process behind pidfd.
+func pidOf(pidfd *os.File) int {
+	if pidfd == nil {
+		return 0
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Fd()))
+	if err != nil {
+		return 0
+	}
+	for sc := bufio.NewScanner(bytes.NewReader(b)); sc.Scan(); {
+		if v, ok := strings.CutPrefix(sc.Text(), "Pid:"); ok {
+			pid, err := strconv.Atoi(strings.TrimSpace(v))
+			if err == nil {
+				return pid
+			}
+		}
+	}
+	return 0
+}
+
+// letGo closes our hold on the program's standard streams: whoever reads its
+// output must see the end when the program closes it, and not when we exit.
+// Standard error stays: it is where a lost sandbox is reported.
+func letGo() {
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(null)
+	for num := range 2 {
+		_ = unix.Dup3(null, num, 0)
+	}
+}

@@ -1,0 +1,4 @@
+package sysno
+
+// Native is the interface of programs built like this one.
+const Native = AMD64
