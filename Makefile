@@ -1,0 +1,74 @@
+# make help lists the targets. Variables: PREFIX, DESTDIR, FUZZTIME, TESTFLAGS.
+
+GO ?= go
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZTIME ?= 20s
+TESTFLAGS ?=
+
+# Static, so that the sandbox needs to grant nothing for us; stamped by Go.
+export CGO_ENABLED ?= 0
+
+ARM64 = GOOS=linux GOARCH=arm64
+# The systems that a pure package must compile on.
+ELSEWHERE = freebsd darwin openbsd windows
+
+.PHONY: help build test test-root escape bench fuzz lint generate check install clean deps
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
+
+build: ## bin/capsicum
+	$(GO) build -trimpath -o bin/capsicum ./cmd/capsicum
+
+test: ## every test; as root, those that matter run as an ordinary user too
+	$(GO) test -count=1 $(TESTFLAGS) ./...
+
+test-root: ## every test, as root
+	@if [ "$$(id -u)" = 0 ]; then $(MAKE) test; else sudo env "PATH=$$PATH" $(MAKE) test; fi
+
+escape: ## the attacks of docs/threat-model.md
+	$(GO) test -count=1 -v $(TESTFLAGS) ./test/escape/...
+
+bench: build ## side by side with plain execution, bubblewrap and firejail
+	$(GO) run ./bench
+
+fuzz: ## every fuzz target for FUZZTIME
+	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+		sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$file" | while read -r target; do \
+			echo "== $$file $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" || exit 1; \
+		done || exit 1; \
+	done
+
+lint: ## gofmt, vet, staticcheck, the other architecture and systems
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+		if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(ARM64) $(GO) vet ./...
+	@for os in $(ELSEWHERE); do echo "vet rights for $$os"; GOOS=$$os $(GO) vet ./rights || exit 1; done
+	$(GO) tool staticcheck ./...
+	@for f in .ci/run script/*; do sh -n "$$f" || exit 1; done
+	bash -n completions/capsicum.bash
+
+generate: ## what is written by programs: call numbers, docs/syscalls.md
+	$(GO) generate ./...
+
+check: lint build ## what CI runs: lint, build, generated files, tests
+	@before=$$(git status --porcelain | sort); $(GO) generate ./... ; \
+		after=$$(git status --porcelain | sort); \
+		if [ "$$before" != "$$after" ]; then echo "make generate changes files; commit them:"; git status --short; exit 1; fi
+	$(MAKE) test
+
+install: build ## to DESTDIR/PREFIX
+	install -D -m 755 bin/capsicum $(DESTDIR)$(PREFIX)/bin/capsicum
+	install -D -m 644 docs/man/capsicum.1 $(DESTDIR)$(PREFIX)/share/man/man1/capsicum.1
+	install -D -m 644 completions/capsicum.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/capsicum
+	install -D -m 644 completions/_capsicum $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_capsicum
+	install -D -m 644 completions/capsicum.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/capsicum.fish
+
+clean: ## what build made
+	rm -rf bin
+
+deps: ## Debian packages that the tests use, where missing
+	script/deps
