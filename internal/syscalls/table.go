@@ -1,0 +1,161 @@
+// Package syscalls holds the one closed table of system calls: every number of
+// every supported architecture has a row, and a row says pass, refuse or ask.
+// The filter, the supervisor's dispatch, docs/syscalls.md and the tests are all
+// made from it. A number without a row is refused with ENOSYS, as is every call
+// of a foreign architecture.
+//
+// A filter sees the number and the argument registers, never memory. So a rule
+// decides by registers, or leaves the decision to a part of the kernel that
+// sees the object itself, or asks the supervisor, which copies memory once and
+// acts on its copy.
+package syscalls
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/capsicum-go/capsicum/internal/sysno"
+	"golang.org/x/sys/unix"
+)
+
+//go:generate go run ./gendoc ../../docs/syscalls.md
+
+// Row is one system call. The first rule that holds decides; the last one is
+// unconditional.
+type Row struct {
+	Name  string
+	Doc   string
+	Rules []Rule
+}
+
+// group is a number of rows with the same rules.
+type group struct {
+	names string // separated by white space
+	doc   string
+	rules []Rule
+}
+
+// rows is the table by name.
+var rows = func() map[string]*Row {
+	out := make(map[string]*Row)
+	for _, family := range families {
+		for _, g := range family.groups {
+			for _, name := range strings.Fields(g.names) {
+				if out[name] != nil {
+					panic("syscalls: two rows for " + name)
+				}
+				out[name] = &Row{Name: name, Doc: g.doc, Rules: g.rules}
+			}
+		}
+	}
+	return out
+}()
+
+// family is a chapter of the documentation.
+type family struct {
+	title  string
+	groups []group
+}
+
+var families = []family{
+	{"Names and files", fileGroups},
+	{"Metadata", metadataGroups},
+	{"Descriptors", descriptorGroups},
+	{"ioctl and fcntl", controlGroups},
+	{"Sockets", socketGroups},
+	{"Processes", processGroups},
+	{"Signals and other processes", peerGroups},
+	{"Memory", memoryGroups},
+	{"Time and waiting", timeGroups},
+	{"Messages and shared memory", ipcGroups},
+	{"The machine", systemGroups},
+}
+
+// Rows returns every row, sorted by name.
+func Rows() []*Row {
+	out := make([]*Row, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b *Row) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// unlisted is the verdict for what has no row.
+var unlisted = Errno(unix.ENOSYS)
+
+// Lookup says what the table says of one call: the model that filters are
+// tested against. The row is nil for a number without one.
+func Lookup(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (Verdict, *Row) {
+	name, ok := sysno.Name(arch, int(nr))
+	if !ok {
+		return unlisted, nil
+	}
+	row := rows[name]
+	if row == nil {
+		return unlisted, nil
+	}
+	for i := range row.Rules {
+		if r := &row.Rules[i]; r.holds(o, args) {
+			return o.final(r.Do), row
+		}
+	}
+	return unlisted, row
+}
+
+// holds reports whether r applies to a call.
+func (r *Rule) holds(o Options, args [6]uint64) bool {
+	if !r.When.Holds(o) {
+		return false
+	}
+	for _, t := range r.Args {
+		if !t.Holds(args) {
+			return false
+		}
+	}
+	return true
+}
+
+// final turns a question into a refusal when there is nobody to ask.
+func (o Options) final(v Verdict) Verdict {
+	if v == Ask && o.NoSupervisor != 0 {
+		return Errno(o.NoSupervisor)
+	}
+	return v
+}
+
+// active returns the rules of row that can decide under o: those whose
+// condition holds, up to the first without arguments, less the ones whose
+// verdict is the same as what comes after them anyway.
+func (row *Row) active(o Options) ([]Rule, error) {
+	var out []Rule
+	for _, r := range row.Rules {
+		if !r.When.Holds(o) {
+			continue
+		}
+		r.Do = o.final(r.Do)
+		out = append(out, r)
+		if len(r.Args) > 0 {
+			continue
+		}
+		for len(out) > 1 && out[len(out)-2].Do == r.Do {
+			out = slices.Delete(out, len(out)-2, len(out)-1)
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("row %s: no rule without condition: %w", row.Name, unix.EINVAL)
+}
+
+// Asks returns the names of the calls that may ask under o, on any
+// architecture, sorted.
+func Asks(o Options) []string {
+	var out []string
+	for _, row := range Rows() {
+		rules, err := row.active(o)
+		if err == nil && slices.ContainsFunc(rules, func(r Rule) bool { return r.Do == Ask }) {
+			out = append(out, row.Name)
+		}
+	}
+	return out
+}
