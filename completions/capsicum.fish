@@ -5,7 +5,7 @@ function __capsicum_first
 end
 
 function __capsicum_command
-    set -l words (commandline -opc)
+    set -f words (commandline -opc)
     test (count $words) -gt 1; and test "$words[2]" = "$argv[1]"
 end
 

@@ -95,6 +95,7 @@ func newDryRun(p *policy.Policy, pl *plan.Plan, c launch.Choice) *dryRun {
 
 // print writes it for a person: one line an entry, then the rest.
 func (d *dryRun) print(w io.Writer) error {
+	var long footnotes
 	t := newTable(w, "NAME", "SOURCE", "KIND", "RIGHTS", "FROM", "ENFORCED BY")
 	for _, e := range d.Entries {
 		source := shown(e.Source)
@@ -104,13 +105,16 @@ func (d *dryRun) print(w io.Writer) error {
 		if source == "" {
 			source = "-"
 		}
-		t.row(shown(e.Dest), source, string(e.Kind), setName(e.Rights), shown(joined(e.Origin)), joined(e.By))
+		t.row(shown(e.Dest), source, string(e.Kind), long.short(setName(e.Rights)), shown(joined(e.Origin)), joined(e.By))
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)
 	t = newTable(w)
+	for i, list := range long {
+		t.row(fmt.Sprintf("set %d", i+1), list)
+	}
 	for _, l := range d.Links {
 		t.row("link", shown(l.Path)+" -> "+shown(l.Target), "("+shown(l.Origin)+")")
 	}
@@ -142,6 +146,23 @@ func (d *dryRun) print(w io.Writer) error {
 		t.row("weaker", l.Name, fmt.Sprintf("%s: %s", shown(l.What), l.Why))
 	}
 	return t.flush()
+}
+
+// footnotes are lists of rights too long for a column.
+type footnotes []string
+
+// short returns the list, or the name of the footnote it became.
+func (f *footnotes) short(list string) string {
+	const column = 32
+	if len(list) <= column {
+		return list
+	}
+	i := slices.Index(*f, list)
+	if i < 0 {
+		*f = append(*f, list)
+		i = len(*f) - 1
+	}
+	return fmt.Sprintf("set %d", i+1)
 }
 
 // quoted joins words so that a shell reads them back.

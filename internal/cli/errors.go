@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/capsicum-go/capsicum/internal/launch"
 	"github.com/capsicum-go/capsicum/internal/policy"
@@ -42,10 +43,21 @@ func report(w io.Writer, err error) int {
 func message(err error) string {
 	var p *policy.Error
 	if errors.As(err, &p) {
-		return fmt.Sprintf("%s: %v", shown(p.Flag+" "+p.Value), p.Err)
+		return (&flagError{shown(p.Flag + " " + p.Value), p.Err, ""}).Error()
+	}
+	var r *resolve.Error
+	if errors.As(err, &r) {
+		flag := shown(r.Flag)
+		if r.Path != "" && !strings.HasSuffix(" "+r.Flag, " "+r.Path) {
+			flag += ": " + shown(r.Path)
+		}
+		return (&flagError{flag, r.Err, r.Hint}).Error()
 	}
 	return err.Error()
 }
+
+// warn says what will be missed, on a run that goes on.
+func (a *app) warn(text string) { fmt.Fprintf(a.Err, "capsicum: warning: %s\n", text) }
 
 func statusOf(err error) int {
 	var missing *resolve.Error

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/capsicum-go/capsicum/internal/policy"
 	"github.com/capsicum-go/capsicum/rights"
@@ -44,10 +45,9 @@ func writeJSON(w io.Writer, v any) error {
 // shown is a name as it may go to a terminal: what could act on one, or break
 // a table, is quoted.
 func shown(name string) string {
-	for _, r := range name {
-		if !strconv.IsPrint(r) {
-			return strconv.Quote(name)
-		}
+	// A byte that is no UTF-8 can be a control of an 8-bit terminal.
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(name)
 	}
 	return name
 }

@@ -87,7 +87,11 @@ func (c *runCmd) run(a *app) (int, error) {
 }
 
 func (c *runCmd) start(a *app, p *policy.Policy, st *statusFile) (int, error) {
-	pl, err := resolve.Build(p, resolve.Local())
+	cwd, err := os.Getwd()
+	if err != nil {
+		return 0, fmt.Errorf("find the working directory: %w", err)
+	}
+	pl, err := resolve.Build(p, resolve.Host{Cwd: cwd, Warn: a.warn})
 	if err != nil {
 		return 0, err
 	}
