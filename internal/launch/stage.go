@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -41,7 +39,11 @@ func second(ctl channel, setupFile *os.File) int {
 	if runtime.GOMAXPROCS(0) < 4 {
 		runtime.GOMAXPROCS(4)
 	}
-	ignoreSignals()
+	// A terminal's signals are meant for the program, and one sent by the
+	// program must not end its own supervisor.
+	if err := sys.Deafen(); err != nil {
+		return tell(ctl, err)
+	}
 	if err := sys.CloexecFrom(3); err != nil {
 		return tell(ctl, fmt.Errorf("mark descriptors close-on-exec: %w", err))
 	}
@@ -69,21 +71,6 @@ func tell(ctl channel, err error) int {
 		fmt.Fprintf(os.Stderr, "capsicum: %v\n", errors.Join(err, sendErr))
 	}
 	return exitRefused
-}
-
-// ignoreSignals takes every signal and does nothing with it: a terminal's
-// signals are meant for the program, and one sent by the program must not end
-// its own supervisor. Handlers, unlike ignored signals, do not survive an exec,
-// so the program starts with the dispositions it would have had; what nohup
-// ignores stays ignored.
-func ignoreSignals() {
-	c := make(chan os.Signal, 1)
-	for n := syscall.Signal(1); n <= 64; n++ {
-		// SIGURG is how the Go runtime preempts.
-		if n != syscall.SIGURG && !signal.Ignored(n) {
-			signal.Notify(c, n)
-		}
-	}
 }
 
 // watchFront ends the sandbox when the front is gone before the program: nobody
