@@ -101,6 +101,43 @@ func TestAgainstKernel(t *testing.T) {
 	})
 }
 
+// TestRestrictedAgainstKernel compares what a program's own openat2 may ask for.
+func TestRestrictedAgainstKernel(t *testing.T) {
+	d := makefs(t, tempDir(t), "f", "sub/x", "sub/y/z", "abs -> /sub", "up -> sub/../f", "sub/out -> ../f", "sub/in -> y/z", "sub/root -> /y/z", "self -> .")
+	ns := newNS(t, newPlan(nil, entry(t, d, d, ro)))
+	base, _ := baseAt(t, ns, d+"/sub")
+	b, err := base()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"x", "../f", "..", ".", "out", "in", "root", "/x", "/y/z", "y/../x", "y/../../f", "none", "x/", d + "/f", "y/../../sub/x"} {
+		for _, r := range []uint64{unix.RESOLVE_BENEATH, unix.RESOLVE_IN_ROOT, unix.RESOLVE_NO_SYMLINKS, unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS, unix.RESOLVE_NO_MAGICLINKS} {
+			if r == unix.RESOLVE_NO_MAGICLINKS && (name == "root" || strings.HasPrefix(name, "/x") || strings.HasPrefix(name, "/y")) {
+				continue // leads out of what is granted
+			}
+			want := func() string {
+				fd, err := unix.Openat2(b.FD, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: r})
+				if err != nil {
+					return err.Error()
+				}
+				defer unix.Close(fd)
+				return identify(fd)
+			}()
+			got := func() string {
+				obj, err := ns.Resolve(base, name, Options{Follow: true, Restrict: r})
+				if err != nil {
+					return err.Error()
+				}
+				defer obj.Close()
+				return identify(obj.FD())
+			}()
+			if got != want {
+				t.Errorf("%s with %#x: %s, kernel %s", name, r, got, want)
+			}
+		}
+	}
+}
+
 // FuzzResolve looks arbitrary names up in a fixed tree, against the kernel.
 func FuzzResolve(f *testing.F) {
 	d := makefs(f, tempDir(f), "f", "sub/x", "abs -> /sub", "up -> ../../sub/../f", "loop -> loop", "self -> .", "deep/er/link -> ../../abs/x")

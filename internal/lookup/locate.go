@@ -45,6 +45,24 @@ func (n *Namespace) Locate(fd int) (Place, error) {
 	}
 }
 
+// Translate returns the sandbox name of a host name by the text alone, for
+// showing it. It says nothing about what is there.
+func (n *Namespace) Translate(host string) (string, bool) {
+	for source := host; ; source = path.Dir(source) {
+		for _, e := range n.bySource[source] {
+			return path.Join(e.Dest, strings.TrimPrefix(host, source)), true
+		}
+		if source == "/" || source == "." {
+			return "", false
+		}
+	}
+}
+
+// Identity reports whether the sandbox's name for the place is the host's too.
+func (p *Place) Identity() bool {
+	return p.Entry != nil && p.Entry.identity && p.Entry.Kind != plan.Tmpfs && !p.Outside
+}
+
 // confirm looks for the object id under the name rel inside e.
 func (n *Namespace) confirm(e *Entry, rel string, id plan.ID) (Place, bool) {
 	name := path.Join(e.Dest, rel)

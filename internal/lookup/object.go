@@ -23,6 +23,9 @@ type Options struct {
 	Mode   Mode
 	Follow bool     // follow a symlink that is the last component (Find and Create)
 	Proc   ProcView // nil hides what is below /proc
+
+	// Restrict is what the program itself asked for in openat2's resolve field.
+	Restrict uint64
 }
 
 // Place is where an object is in the sandbox.

@@ -9,8 +9,11 @@ import (
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
+// restrictions are the bits of openat2's resolve field that the walk knows.
+const restrictions = unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_XDEV
+
 // Resolve finds name as the kernel would in the mounted plan. base is asked for
-// when name is relative. Errors are bare errnos.
+// when name is relative or walked in a root of the program's choice. Errors are bare errnos.
 func (n *Namespace) Resolve(base func() (Base, error), name string, opts Options) (*Object, error) {
 	if name == "" {
 		return nil, unix.ENOENT
@@ -19,7 +22,10 @@ func (n *Namespace) Resolve(base func() (Base, error), name string, opts Options
 		return nil, unix.ENAMETOOLONG
 	}
 	var b Base
-	if name[0] != '/' {
+	if opts.Restrict&^restrictions != 0 {
+		return nil, unix.EINVAL
+	}
+	if name[0] != '/' || opts.Restrict&unix.RESOLVE_IN_ROOT != 0 {
 		var err error
 		if b, err = base(); err != nil {
 			return nil, err
@@ -28,8 +34,10 @@ func (n *Namespace) Resolve(base func() (Base, error), name string, opts Options
 			return nil, unix.ENOENT
 		}
 	}
-	if obj, err := n.fast(b, name, opts); obj != nil || err != nil {
-		return obj, err
+	if opts.Restrict == 0 {
+		if obj, err := n.fast(b, name, opts); obj != nil || err != nil {
+			return obj, err
+		}
 	}
 	at, err := n.start(b, name, opts)
 	if err != nil {
@@ -41,7 +49,10 @@ func (n *Namespace) Resolve(base func() (Base, error), name string, opts Options
 
 // start opens the directory that a walk of name begins in.
 func (n *Namespace) start(b Base, name string, opts Options) (position, error) {
-	if name[0] == '/' {
+	if name[0] == '/' && opts.Restrict&unix.RESOLVE_BENEATH != 0 {
+		return position{}, unix.EXDEV
+	}
+	if name[0] == '/' && opts.Restrict&unix.RESOLVE_IN_ROOT == 0 {
 		return n.place("/", opts.Proc)
 	}
 	fd, err := unix.FcntlInt(uintptr(b.FD), unix.F_DUPFD_CLOEXEC, 0)

@@ -29,6 +29,8 @@ type walker struct {
 	opts  Options
 	at    position
 	links int
+	root  string // where "/" leads, and ".." stays
+	entry *Entry // where the walk began
 }
 
 // found is what one step led to.
@@ -45,9 +47,16 @@ func (f *found) isDir() bool  { return f.mode == unix.S_IFDIR }
 
 // walk resolves name into obj. at is consumed.
 func (n *Namespace) walk(at position, name string, opts Options) (*Object, error) {
-	w := &walker{ns: n, opts: opts, at: at}
+	w := &walker{ns: n, opts: opts, at: at, root: "/", entry: at.Entry}
+	if opts.Restrict&scoped != 0 {
+		w.root = at.Path
+	}
 	obj, err := w.run(name)
 	w.at.close()
+	if err == nil && w.crossed(obj.Entry) {
+		obj.Close()
+		err = unix.EXDEV
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +125,14 @@ func (w *walker) run(rest string) (*Object, error) {
 	}
 }
 
+const scoped = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT
+
+// crossed reports whether the walk went where the program did not want to go:
+// onto another grant, which is another mount for it.
+func (w *walker) crossed(e *Entry) bool {
+	return w.opts.Restrict&unix.RESOLVE_NO_XDEV != 0 && e != w.entry
+}
+
 func (w *walker) enter(f *found) {
 	w.at.close()
 	w.at = position{handle: f.handle, Place: f.Place}
@@ -132,7 +149,13 @@ func (w *walker) dots(name string) error {
 		return err
 	}
 	unix.Close(fd)
-	if name == "." || w.at.Path == "/" {
+	if name == "." {
+		return nil
+	}
+	if w.at.Path == w.root {
+		if w.opts.Restrict&unix.RESOLVE_BENEATH != 0 {
+			return unix.EXDEV
+		}
 		return nil
 	}
 	up, err := w.ns.place(path.Dir(w.at.Path), w.opts.Proc)
@@ -198,19 +221,26 @@ func (w *walker) stepProc(f found, name string) (found, error) {
 	}
 	f.handle, f.Proc, f.step = owned(st.FD), st.Name, &st
 	// The real name may differ: "self" is a number once it was followed.
-	f.mode = map[ProcKind]uint32{ProcFile: unix.S_IFREG, ProcDir: unix.S_IFDIR, ProcLink: unix.S_IFLNK, ProcMagic: unix.S_IFLNK}[st.Kind]
+	f.mode = procModes[st.Kind]
 	f.target = st.Target
 	return f, nil
 }
+
+var procModes = [...]uint32{ProcFile: unix.S_IFREG, ProcDir: unix.S_IFDIR, ProcLink: unix.S_IFLNK, ProcMagic: unix.S_IFLNK}
 
 // follow reads a link and prepares the walk of its text: an absolute one
 // starts at the sandbox's root. A magic link is jumped through; as the last
 // component it ends the walk.
 func (w *walker) follow(f *found, name string, last bool) (string, *Object, error) {
-	if w.links++; w.links > maxLinks {
+	w.links++
+	magic := f.step != nil && f.step.Follow != nil
+	switch r := w.opts.Restrict; {
+	case w.links > maxLinks, r&unix.RESOLVE_NO_SYMLINKS != 0, magic && r&unix.RESOLVE_NO_MAGICLINKS != 0:
 		return "", nil, unix.ELOOP
+	case magic && r&(scoped|unix.RESOLVE_NO_XDEV) != 0:
+		return "", nil, unix.EXDEV
 	}
-	if f.step != nil && f.step.Follow != nil {
+	if magic {
 		return w.jump(f, last)
 	}
 	text := f.target
@@ -229,7 +259,10 @@ func (w *walker) follow(f *found, name string, last bool) (string, *Object, erro
 	if text[0] != '/' {
 		return text, nil, nil
 	}
-	root, err := w.ns.place("/", w.opts.Proc)
+	if w.opts.Restrict&unix.RESOLVE_BENEATH != 0 {
+		return "", nil, unix.EXDEV
+	}
+	root, err := w.ns.place(w.root, w.opts.Proc)
 	if err != nil {
 		root.close()
 		return "", nil, err

@@ -1,16 +1,134 @@
 package supervisor
 
 import (
+	"errors"
+
+	"github.com/capsicum-go/capsicum/internal/lookup"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
 // planNamei finds names by walking the plan (landlock engine).
-type planNamei struct{ s *Supervisor }
+type planNamei struct {
+	s      *Supervisor
+	ns     *lookup.Namespace
+	labels labels
+	proc   procTree
+}
+
+func newPlanNamei(s *Supervisor) *planNamei {
+	p := &planNamei{s: s, ns: s.cfg.Namespace}
+	p.labels.init()
+	p.proc.init(s, p.ns)
+	return p
+}
+
+// names returns the plan being walked; path handlers exist under the landlock
+// engine only.
+func (c *Call) names() *planNamei { return c.s.namei.(*planNamei) }
 
 // Resolve implements Namei.
-func (*planNamei) Resolve(*Call, int32, string, Walk) (*Found, error) { return nil, unix.ENOENT }
+func (p *planNamei) Resolve(c *Call, dirfd int32, name string, how Walk) (*Found, error) {
+	opts := lookup.Options{Follow: how&(NoFollow|Create) == 0}
+	if how&Create != 0 {
+		opts.Mode = lookup.Create
+	}
+	obj, err := p.find(c, dirfd, name, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer obj.Close()
+	f := &Found{Name: obj.Name}
+	place := &obj.Place
+	if obj.FD() >= 0 {
+		n, err := obj.TakeFD()
+		if err != nil {
+			return nil, err
+		}
+		f.Object = sys.NewFD(n)
+	} else {
+		place = &obj.Dir
+	}
+	if obj.DirFD() >= 0 {
+		n, err := obj.TakeDirFD()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		f.Parent = sys.NewFD(n)
+	}
+	if place.Entry != nil {
+		f.Entry = &place.Entry.Entry
+	}
+	return f, nil
+}
 
 // EntryOf implements Namei.
-func (*planNamei) EntryOf(*sys.FD) (*plan.Entry, error) { return nil, unix.EACCES }
+func (p *planNamei) EntryOf(fd *sys.FD) (*plan.Entry, error) {
+	place, err := p.ns.Locate(fd.Int())
+	if err != nil || place.Entry == nil {
+		return nil, err
+	}
+	return &place.Entry.Entry, nil
+}
+
+// find walks name with the caller's credentials. The object is the receiver's
+// to close.
+func (p *planNamei) find(c *Call, dirfd int32, name string, opts lookup.Options) (*lookup.Object, error) {
+	var base lookup.Base
+	if name != "" && (name[0] != '/' || opts.Restrict != 0) {
+		b, fd, err := p.base(c, dirfd)
+		if err != nil {
+			return nil, err
+		}
+		defer fd.Close()
+		base = b
+	}
+	opts.Proc = &procView{c: c, p: p}
+	var obj *lookup.Object
+	err := c.As(func() (err error) {
+		obj, err = p.ns.Resolve(func() (lookup.Base, error) { return base, nil }, name, opts)
+		return err
+	})
+	return obj, err
+}
+
+// base finds the directory a relative name starts in.
+func (p *planNamei) base(c *Call, dirfd int32) (lookup.Base, *sys.FD, error) {
+	if dirfd == unix.AT_FDCWD {
+		return p.workingDir(c)
+	}
+	fd, err := c.Dir(dirfd)
+	if err != nil {
+		return lookup.Base{}, nil, err
+	}
+	place, err := p.ns.Locate(fd.Int())
+	if err != nil {
+		return lookup.Base{}, nil, errors.Join(err, fd.Close())
+	}
+	return lookup.Base{FD: fd.Int(), Place: place}, fd, nil
+}
+
+// workingDir is the caller's working directory: the one its label names, else
+// the kernel's.
+func (p *planNamei) workingDir(c *Call) (lookup.Base, *sys.FD, error) {
+	id, err := labelOf(c.Proc(), c.TID())
+	if err == nil {
+		err = c.Check()
+	}
+	if err != nil {
+		return lookup.Base{}, nil, err
+	}
+	if id != 0 {
+		return p.labels.base(id)
+	}
+	fd, err := c.Dir(unix.AT_FDCWD)
+	if err != nil {
+		return lookup.Base{}, nil, err
+	}
+	place, err := p.ns.Locate(fd.Int())
+	if err != nil {
+		return lookup.Base{}, nil, errors.Join(err, fd.Close())
+	}
+	return lookup.Base{FD: fd.Int(), Place: place}, fd, nil
+}

@@ -1,4 +1,179 @@
 package supervisor
 
+import (
+	"maps"
+	"slices"
+
+	"github.com/capsicum-go/capsicum/internal/lookup"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+	"golang.org/x/sys/unix"
+)
+
 // pathHandlers answers the calls that take a name under the landlock engine.
-var pathHandlers = map[string]Handler{}
+var pathHandlers = merged(openHandlers, statHandlers, changeHandlers, metaHandlers, xattrHandlers, cwdHandlers, execHandlers)
+
+func merged(tables ...map[string]Handler) map[string]Handler {
+	all := map[string]Handler{}
+	for _, t := range tables {
+		maps.Copy(all, t)
+	}
+	return all
+}
+
+// at says where a call keeps a directory descriptor and a name. A dir of cwd
+// means that the call has no directory argument.
+type at struct{ dir, name int }
+
+const cwd = -1
+
+// named is a name as one call gave it, copied once.
+type named struct {
+	dir  int32
+	name string
+}
+
+func (a at) dirfd(c *Call) int32 {
+	if a.dir == cwd {
+		return unix.AT_FDCWD
+	}
+	return c.Fd(a.dir)
+}
+
+func (a at) read(c *Call) (named, error) {
+	name, err := c.Path(a.name)
+	return named{a.dirfd(c), name}, err
+}
+
+// readEmpty is read for calls that take AT_EMPTY_PATH: a null pointer is an
+// empty name then.
+func (a at) readEmpty(c *Call, flags uint64) (named, error) {
+	if flags&unix.AT_EMPTY_PATH != 0 && c.Arg(a.name) == 0 {
+		return named{dir: a.dirfd(c)}, nil
+	}
+	return a.read(c)
+}
+
+// find walks n.
+func (n named) find(c *Call, opts lookup.Options) (*lookup.Object, error) {
+	return c.names().find(c, n.dir, n.name, opts)
+}
+
+// object is what a call is to be done to.
+type object struct {
+	lookup.Place
+	fd    int
+	close func()
+	magic *lookup.ProcStep
+}
+
+// target finds the object of n. With AT_EMPTY_PATH and an empty name it is what
+// the descriptor means.
+func (n named) target(c *Call, flags uint64, follow bool) (object, error) {
+	if n.name == "" && flags&unix.AT_EMPTY_PATH != 0 {
+		return n.descriptor(c)
+	}
+	obj, err := n.find(c, lookup.Options{Follow: follow})
+	if err != nil {
+		return object{}, err
+	}
+	return object{Place: obj.Place, fd: obj.FD(), close: obj.Close, magic: obj.Magic}, nil
+}
+
+// descriptor is the object of the caller's descriptor n.dir itself.
+func (n named) descriptor(c *Call) (object, error) {
+	if n.dir == unix.AT_FDCWD {
+		base, fd, err := c.names().workingDir(c)
+		if err != nil {
+			return object{}, err
+		}
+		return object{Place: base.Place, fd: fd.Int(), close: func() { fd.Close() }}, nil
+	}
+	fd, err := c.Dup(n.dir)
+	if err != nil {
+		return object{}, err
+	}
+	place, err := c.names().ns.Locate(fd.Int())
+	if err != nil {
+		fd.Close()
+		return object{}, err
+	}
+	return object{Place: place, fd: fd.Int(), close: func() { fd.Close() }}, nil
+}
+
+// changing are the rights that a read-only mount takes away.
+var changing = []rights.Right{
+	rights.Write, rights.Create, rights.Ftruncate, rights.Unlinkat, rights.Mkdirat, rights.Mkfifoat, rights.Mknodat,
+	rights.Symlinkat, rights.RenameatSource, rights.RenameatTarget, rights.LinkatTarget, rights.Fchmod, rights.Fchown,
+	rights.Futimes, rights.Fchflags, rights.ExtattrSet, rights.ExtattrDelete, rights.Bindat,
+}
+
+// lacks returns nil when place grants need, else the errno Linux would have:
+// EROFS for a change where nothing at all may be changed, or otherwise.
+func lacks(place *lookup.Place, need rights.Set, otherwise unix.Errno) error {
+	switch {
+	case place.Rights().Contains(need):
+		return nil
+	case place.Outside:
+		return otherwise
+	case place.ReadOnly() && slices.ContainsFunc(changing, func(r rights.Right) bool { return need.IsSet(r) }):
+		return unix.EROFS
+	}
+	return otherwise
+}
+
+// onObject makes the handler of a call that does one thing to what a name
+// means.
+func onObject(a at, flags func(*Call) (uint64, bool), do func(*Call, object) error) Handler {
+	return func(c *Call) Result {
+		bits, follow := flags(c)
+		n, err := a.readEmpty(c, bits)
+		if err != nil {
+			return Fail(err)
+		}
+		o, err := n.target(c, bits, follow)
+		if err != nil {
+			return Fail(err)
+		}
+		defer o.close()
+		return Fail(do(c, o))
+	}
+}
+
+// The flags of a call without a flags argument.
+func followed(*Call) (uint64, bool)    { return 0, true }
+func notFollowed(*Call) (uint64, bool) { return 0, false }
+
+// atFlags reads AT_ flags from argument i; links are followed unless they say
+// AT_SYMLINK_NOFOLLOW.
+func atFlags(i int) func(*Call) (uint64, bool) {
+	return func(c *Call) (uint64, bool) {
+		bits := uint64(uint32(c.Int(i)))
+		return bits, bits&unix.AT_SYMLINK_NOFOLLOW == 0
+	}
+}
+
+// known refuses flags beyond those a call has.
+func known(i int, mask uint32, h Handler) Handler {
+	return func(c *Call) Result {
+		if uint32(c.Int(i))&^mask != 0 {
+			return Errno(unix.EINVAL)
+		}
+		return h(c)
+	}
+}
+
+// mode returns the type bits of what fd is.
+func modeOf(fd int) (uint32, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, err
+	}
+	return st.Mode, nil
+}
+
+func isType(mode, want uint32) bool { return mode&unix.S_IFMT == want }
+
+// through is the name that reaches the object itself, whatever it is called
+// meanwhile.
+func (o *object) through() string { return sys.FDName(o.fd) }

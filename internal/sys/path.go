@@ -3,6 +3,7 @@ package sys
 import (
 	"errors"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -62,4 +63,10 @@ func Readlink(dirfd int, name string) (string, error) {
 		return "", err
 	}
 	return string(buf[:n]), nil
+}
+
+// Raw returns the memory of v, to be copied to where the kernel would have
+// written it.
+func Raw[T any](v *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
 }

@@ -1,0 +1,218 @@
+package supervisor
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strconv"
+	"sync"
+
+	"github.com/capsicum-go/capsicum/internal/lookup"
+	"github.com/capsicum-go/capsicum/internal/notify"
+	"github.com/capsicum-go/capsicum/internal/plan"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// A label is a working directory the kernel does not know: one whose name in the
+// sandbox is not its name on the host. It is a number in the process's soft
+// limit RLIMIT_LOCKS, which the kernel keeps, hands on by fork, leaves alone at
+// exec, and has not enforced since 2.4. The program neither sees nor sets it.
+const labelMark = 0x4361_7000_0000_0000
+
+const (
+	labelBits = 1<<40 - 1
+	maxLabels = 4096
+)
+
+// errLabels says that too many working directories are in use.
+var errLabels = errors.Join(errors.New("too many working directories"), unix.ENOMEM)
+
+type labelKey struct {
+	id   plan.ID
+	path string
+}
+
+type label struct {
+	key   labelKey
+	fd    *sys.FD
+	place lookup.Place
+}
+
+// labels is the table behind the numbers. A number is never used twice.
+type labels struct {
+	mu   sync.Mutex
+	next uint64
+	max  int
+	byID map[uint64]*label
+	ids  map[labelKey]uint64
+}
+
+func (l *labels) init() {
+	l.max = maxLabels
+	l.byID = make(map[uint64]*label)
+	l.ids = make(map[labelKey]uint64)
+}
+
+// base returns what label id names. An unknown one is a directory that is gone.
+func (l *labels) base(id uint64) (lookup.Base, *sys.FD, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e, ok := l.byID[id]
+	if !ok {
+		return lookup.Base{}, nil, unix.ENOENT
+	}
+	fd, err := e.fd.Dup()
+	if err != nil {
+		return lookup.Base{}, nil, err
+	}
+	return lookup.Base{FD: fd.Int(), Place: e.place}, fd, nil
+}
+
+// add returns the label of the directory fd at place, a new one if need be.
+func (l *labels) add(proc *sys.FD, fd int, place lookup.Place) (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, err
+	}
+	key := labelKey{plan.ID{Dev: uint64(st.Dev), Ino: st.Ino}, place.Path}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id, ok := l.ids[key]; ok {
+		return id, nil
+	}
+	if len(l.byID) >= l.max {
+		if err := l.sweep(proc); err != nil {
+			return 0, err
+		}
+	}
+	if len(l.byID) >= l.max || l.next >= labelBits {
+		return 0, errLabels
+	}
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	l.next++
+	l.byID[l.next] = &label{key, sys.NewFD(n), place}
+	l.ids[key] = l.next
+	return l.next, nil
+}
+
+// sweep forgets the labels no process has. A process forked while it looks may
+// be missed if its parent is gone by then; its directory is gone for it then,
+// which is an error and no authority.
+func (l *labels) sweep(proc *sys.FD) error {
+	pids, err := processes(proc)
+	if err != nil {
+		return err
+	}
+	used := make(map[uint64]bool)
+	for range 2 { // a child is seen in the second round, its parent in the first
+		for _, pid := range pids {
+			if id, err := labelOf(proc, pid); err == nil {
+				used[id] = true
+			}
+		}
+		if pids, err = processes(proc); err != nil {
+			return err
+		}
+	}
+	for id, e := range l.byID {
+		if !used[id] {
+			delete(l.byID, id)
+			delete(l.ids, e.key)
+			e.fd.Close()
+		}
+	}
+	return nil
+}
+
+// labelOf reads the label of a process, 0 for none.
+func labelOf(proc *sys.FD, pid int) (uint64, error) {
+	var lim unix.Rlimit
+	err := unix.Prlimit(pid, unix.RLIMIT_LOCKS, nil, &lim)
+	if err == unix.EPERM {
+		// A process of another user by now: its limits can still be read.
+		lim.Cur, err = labelText(proc, pid)
+	}
+	if err == unix.ESRCH {
+		return 0, notify.ErrGone
+	}
+	if err != nil || lim.Cur&^labelBits != labelMark {
+		return 0, err
+	}
+	return lim.Cur & labelBits, nil
+}
+
+// labelText finds the limit in /proc/PID/limits.
+func labelText(proc *sys.FD, pid int) (uint64, error) {
+	text, err := readProc(proc, procName(pid)+"/limits")
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(text) {
+		rest, ok := bytes.CutPrefix(line, []byte("Max file locks"))
+		if !ok {
+			continue
+		}
+		if f := bytes.Fields(rest); len(f) > 0 && string(f[0]) != "unlimited" {
+			return strconv.ParseUint(string(f[0]), 10, 64)
+		}
+		return unix.RLIM_INFINITY, nil
+	}
+	return 0, unix.EIO
+}
+
+// setLabel gives the caller a label, or takes it away with 0.
+func setLabel(c *Call, id uint64) error {
+	old, err := labelOf(c.Proc(), c.TID())
+	if err != nil || old == id {
+		return err
+	}
+	tgid, err := c.TGID()
+	if err != nil {
+		return err
+	}
+	if err := c.Check(); err != nil {
+		return err
+	}
+	return LabelProcess(tgid, id)
+}
+
+// LabelProcess makes the directory label stands for the working directory of
+// process pid, 0 for the calling one; label 0 makes it the kernel's again.
+func LabelProcess(pid int, label uint64) error {
+	var lim unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_LOCKS, nil, &lim); err != nil {
+		return err
+	}
+	lim.Cur = lim.Max
+	if label != 0 {
+		lim.Cur = labelMark | label
+	}
+	return unix.Prlimit(pid, unix.RLIMIT_LOCKS, &lim, nil)
+}
+
+// StartDir finds the sandbox directory name for a program's start. When host is
+// not empty the program is started there; else LabelProcess is used with label.
+func (s *Supervisor) StartDir(name string) (host string, label uint64, err error) {
+	p := s.namei.(*planNamei)
+	obj, err := p.ns.Resolve(func() (lookup.Base, error) { return lookup.Base{}, unix.EINVAL }, name, lookup.Options{Follow: true})
+	if err != nil {
+		return "", 0, &os.PathError{Op: "enter directory", Path: name, Err: err}
+	}
+	defer obj.Close()
+	place, err := p.ns.Locate(obj.FD())
+	if err != nil {
+		return "", 0, &os.PathError{Op: "enter directory", Path: name, Err: err}
+	}
+	if place.Identity() {
+		return place.Path, 0, nil
+	}
+	label, err = p.labels.add(s.cfg.Proc, obj.FD(), place)
+	if err != nil {
+		return "", 0, &os.PathError{Op: "enter directory", Path: name, Err: err}
+	}
+	return "", label, nil
+}

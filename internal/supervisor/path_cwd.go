@@ -1,0 +1,162 @@
+package supervisor
+
+import (
+	"github.com/capsicum-go/capsicum/internal/lookup"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+	"golang.org/x/sys/unix"
+)
+
+var cwdHandlers = map[string]Handler{
+	"chdir":     chdir,
+	"fchdir":    fchdir,
+	"getcwd":    getcwd,
+	"setrlimit": hidingLabel(0, func(*Call) error { return nil }),
+	"getrlimit": hidingLabel(0, func(c *Call) error { return writeUnlimited(c, c.Arg(1)) }),
+	"prlimit64": hidingLabel(1, func(c *Call) error { return writeUnlimited(c, c.Arg(3)) }),
+}
+
+const (
+	chdirReason  = "a working directory grants nothing: every name that starts there is judged on its own"
+	limitsReason = "registers decide, and the resource is not the one that carries the label"
+)
+
+func chdir(c *Call) Result {
+	n, err := at{cwd, 0}.read(c)
+	if err != nil {
+		return Fail(err)
+	}
+	obj, err := n.find(c, lookup.Options{Follow: true})
+	if err != nil {
+		return Fail(err)
+	}
+	defer obj.Close()
+	place := obj.Place
+	if place.Path == "" {
+		if place, err = c.names().ns.Locate(obj.FD()); err != nil {
+			return Fail(err)
+		}
+	}
+	return enterDir(c, obj.FD(), place, func() bool { return c.kernelFinds(n, obj.FD()) })
+}
+
+func fchdir(c *Call) Result {
+	fd, err := c.Dir(c.Fd(0))
+	if err != nil {
+		return Fail(err)
+	}
+	defer fd.Close()
+	place, err := c.names().ns.Locate(fd.Int())
+	if err != nil {
+		return Fail(err)
+	}
+	return enterDir(c, fd.Int(), place, func() bool { return true })
+}
+
+// enterDir makes the directory fd the caller's working directory. Where the
+// kernel would arrive at the same directory under the same name it does so
+// itself; else the caller is labelled.
+func enterDir(c *Call, fd int, place lookup.Place, same func() bool) Result {
+	mode, err := modeOf(fd)
+	switch {
+	case err != nil:
+		return Fail(err)
+	case !isType(mode, unix.S_IFDIR):
+		return Errno(unix.ENOTDIR)
+	case place.Outside:
+		return Errno(unix.EACCES)
+	}
+	if err := lacks(&place, rights.Of(rights.Lookup), unix.EACCES); err != nil {
+		return Fail(err)
+	}
+	err = c.As(func() error { return unix.Faccessat2(fd, "", unix.X_OK, unix.AT_EMPTY_PATH|unix.AT_EACCESS) })
+	if err != nil {
+		return Fail(err)
+	}
+	p := c.names()
+	if place.Identity() && same() {
+		if err := setLabel(c, 0); err != nil {
+			return Fail(err)
+		}
+		return Continue(chdirReason)
+	}
+	id, err := p.labels.add(c.Proc(), fd, place)
+	if err != nil {
+		return Fail(err)
+	}
+	return Fail(setLabel(c, id))
+}
+
+// kernelFinds reports whether the kernel, which walks the host's names for the
+// caller, arrives at the object fd by n.
+func (c *Call) kernelFinds(n named, fd int) bool {
+	dir := sys.NewFD(-1)
+	from := unix.AT_FDCWD
+	if n.name == "" || n.name[0] != '/' {
+		if id, err := labelOf(c.Proc(), c.TID()); err != nil || n.dir == unix.AT_FDCWD && id != 0 {
+			return false
+		}
+		var err error
+		if dir, err = c.Dir(n.dir); err != nil {
+			return false
+		}
+		defer dir.Close()
+		from = dir.Int()
+	}
+	got := -1
+	err := c.As(func() (err error) { got, err = sys.Open(from, n.name, unix.O_PATH, 0, 0); return err })
+	if err != nil {
+		return false
+	}
+	defer unix.Close(got)
+	var a, b unix.Stat_t
+	return unix.Fstat(got, &a) == nil && unix.Fstat(fd, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+}
+
+func getcwd(c *Call) Result {
+	base, fd, err := c.names().workingDir(c)
+	if err != nil {
+		return Fail(err)
+	}
+	defer fd.Close()
+	if base.Outside || base.Path == "" {
+		return Errno(unix.ENOENT)
+	}
+	text := append([]byte(base.Path), 0)
+	if uint64(len(text)) > c.Arg(1) {
+		return Errno(unix.ERANGE)
+	}
+	if err := c.Write(c.Arg(0), text); err != nil {
+		return Fail(err)
+	}
+	return Value(int64(len(text)))
+}
+
+// hidingLabel answers limit calls about the resource that carries the label as
+// if it were unlimited and could be set. Others go on to the handler of both
+// engines, or to the kernel.
+func hidingLabel(resource int, answer func(*Call) error) Handler {
+	return func(c *Call) Result {
+		if uint32(c.Arg(resource)) == unix.RLIMIT_LOCKS {
+			return Fail(answer(c))
+		}
+		if h, ok := handlers[c.Name]; ok {
+			return h(c)
+		}
+		if resource == 1 && c.Int(0) != 0 {
+			return Errno(unix.EPERM) // of another process
+		}
+		return Continue(limitsReason)
+	}
+}
+
+func writeUnlimited(c *Call, addr uint64) error {
+	if addr == 0 {
+		if c.Name == "prlimit64" {
+			return nil
+		}
+		return unix.EFAULT
+	}
+	lim := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	return c.Write(addr, sys.Raw(&lim))
+}
