@@ -112,6 +112,10 @@ var kinds = []kind{
 		policy.EngineNamespaces: "uts namespace",
 		policy.EngineLandlock:   "supervisor",
 	}},
+	{name: "--limit", fixed: map[policy.Engine]string{
+		policy.EngineNamespaces: "rlimit of each process",
+		policy.EngineLandlock:   "rlimit of each process",
+	}},
 	{name: "no --net", fixed: map[policy.Engine]string{
 		policy.EngineNamespaces: "network namespace, seccomp, supervisor",
 		policy.EngineLandlock:   "seccomp, supervisor",

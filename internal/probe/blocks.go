@@ -61,7 +61,7 @@ var blocks = []block{
 	{PidfdOpen, NeedBoth, "holding a process without its number being used again", kernelRemedy("5.3", "")},
 	{PidfdGetfd, Want, "calls that a right guards, on a copy of a program's socket or file", getfdRemedy},
 	{Clone3, Want, "nothing of capsicum's own; programs fall back to clone", nil},
-	{Cgroup, Want, "limits that hold for all processes of a sandbox together", cgroupRemedy},
+	{Cgroup, Fact, "nothing yet: --limit holds for each process, not for all together", nil},
 	{Yama, Fact, "who may read a process's memory", yamaRemedy},
 	{AppArmor, Fact, "whether ordinary users' namespaces hold capabilities", usernsRemedy},
 	{OuterFilter, Fact, "a container's own filter, which may refuse any of the above", outerRemedy},
@@ -161,10 +161,6 @@ func getfdRemedy(m machine, f finding) string {
 		return "a container's filter refuses it; docker run --cap-add SYS_PTRACE"
 	}
 	return kernelRemedy("5.6", "")(m, f)
-}
-
-func cgroupRemedy(m machine, _ finding) string {
-	return "start under systemd: systemd-run --user --scope -p Delegate=yes capsicum …"
 }
 
 func yamaRemedy(machine, finding) string {
