@@ -147,7 +147,7 @@ func (k kind) enforced(engine policy.Engine, works map[policy.Engine]bool) strin
 	}
 	choice, err := launch.Choose(p, pl)
 	if err != nil {
-		return "refused: " + message(err)
+		return refusal + message(err)
 	}
 	for _, line := range choice.Lines {
 		if line.What == "/example" {
@@ -189,11 +189,31 @@ func (d diagnosis) print(w io.Writer) error {
 	}
 	fmt.Fprintln(w)
 	t = newTable(w, "GRANT", "ENFORCED BY (namespaces)", "ENFORCED BY (landlock)")
-	for _, g := range d.Grants {
-		t.row(g.Grant, g.Namespaces, g.Landlock)
+	var why []string
+	cell := func(answer string) string {
+		if reason, ok := strings.CutPrefix(answer, refusal); ok {
+			why = append(why, reason)
+			return "refused"
+		}
+		return answer
 	}
-	return t.flush()
+	for _, g := range d.Grants {
+		t.row(g.Grant, cell(g.Namespaces), cell(g.Landlock))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	for i, reason := range why {
+		if i == 0 {
+			fmt.Fprintln(w, "\nRefused, unless accepted by name:")
+		}
+		fmt.Fprintf(w, "  %s\n", reason)
+	}
+	return nil
 }
+
+// refusal begins an answer that no engine enforces the grant.
+const refusal = "refused: "
 
 func (d diagnosis) printRemedies(w io.Writer) {
 	said := map[string]bool{}

@@ -115,6 +115,12 @@ func setup(env *testscript.Env, engine, who string) error {
 	env.Setenv("HOME", home)
 	env.Setenv("SHELL", "/bin/sh")
 	env.Setenv("LC_ALL", "C.UTF-8")
+	// A root's search path names folders that the user may not enter; execvp(3)
+	// would answer for those.
+	env.Setenv("PATH", strings.Join(slices.DeleteFunc(filepath.SplitList(env.Getenv("PATH")), func(dir string) bool {
+		_, err := os.Stat(dir)
+		return err != nil
+	}), ":"))
 	for _, name := range []string{"GOROOT", "GOPROXY", "GOFLAGS"} {
 		if v := os.Getenv(name); v != "" {
 			env.Setenv(name, v)
