@@ -150,6 +150,10 @@ func (c *closure) program(name, why string, depth int) error {
 		return &Error{name, err}
 	}
 	defer f.Close()
+	// A directory here would be granted with all beneath it.
+	if f.Mode&unix.S_IFMT != unix.S_IFREG {
+		return &Error{name, unix.EACCES}
+	}
 	c.add(name, Executable, why, f.Mode)
 	if f.R == nil {
 		c.warn("%s can not be read, so what it needs is unknown: grant its libraries with --rox", name)

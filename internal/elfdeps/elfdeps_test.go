@@ -314,6 +314,8 @@ func TestScripts(t *testing.T) {
 		{name: "32 bits", tree: tree{"/p": elf(fakeELF{class: 1, machine: 3})}, err: ErrForeign},
 		{name: "x32", tree: tree{"/p": elf(fakeELF{class: 1})}, err: ErrForeign},
 		{name: "header only", tree: tree{"/p": "\x7fELF"}, err: ErrFormat},
+		{name: "directory", tree: tree{"/p/": ""}, err: unix.EACCES},
+		{name: "directory as interpreter", tree: tree{"/p": "#!/etc\n", "/etc/": ""}, err: unix.EACCES},
 		{name: "absent", tree: tree{}, err: unix.ENOENT},
 	} {
 		result, err := Closure("/p", c.env, c.tree)
