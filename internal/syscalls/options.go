@@ -55,11 +55,12 @@ func (o Options) check() error {
 // lacks them. A right outside it must be withheld by mount or Landlock, or the
 // loss be told.
 func Guardable() rights.Set {
-	return rights.Of(
+	s := rights.Of(
 		rights.Fstat, rights.Fstatfs, rights.Ftruncate, rights.Flock, rights.Fchmod, rights.Fchown, rights.Futimes,
 		rights.Fchflags, rights.ExtattrGet, rights.ExtattrSet, rights.ExtattrList, rights.ExtattrDelete,
 		rights.AclGet, rights.AclSet, rights.AclDelete, rights.InotifyAdd, rights.Bindat, rights.Connectat,
 	)
+	return *s.Clear(rights.Lookup) // bindat and connectat contain it; names are what mounts are about
 }
 
 // Cond is a condition on the options, decided when the filter is made.

@@ -126,8 +126,9 @@ func (o Options) final(v Verdict) Verdict {
 }
 
 // active returns the rules of row that can decide under o: those whose
-// condition holds, up to the first without arguments, less the ones whose
-// verdict is the same as what comes after them anyway.
+// condition holds, up to the first without arguments, less the ones that an
+// earlier rule leaves nothing to, and the ones whose verdict is the same as what
+// comes after them anyway.
 func (row *Row) active(o Options) ([]Rule, error) {
 	var out []Rule
 	for _, r := range row.Rules {
@@ -135,6 +136,9 @@ func (row *Row) active(o Options) ([]Rule, error) {
 			continue
 		}
 		r.Do = o.final(r.Do)
+		if len(r.Args) > 0 && slices.ContainsFunc(out, func(e Rule) bool { return sameTests(e, r) }) {
+			continue
+		}
 		out = append(out, r)
 		if len(r.Args) > 0 {
 			continue
@@ -145,6 +149,11 @@ func (row *Row) active(o Options) ([]Rule, error) {
 		return out, nil
 	}
 	return nil, fmt.Errorf("row %s: no rule without condition: %w", row.Name, unix.EINVAL)
+}
+
+// sameTests reports whether a and b look at the same.
+func sameTests(a, b Rule) bool {
+	return slices.EqualFunc(a.Args, b.Args, func(x, y ArgTest) bool { return x.key() == y.key() })
 }
 
 // Asks returns the names of the calls that may ask under o, on any
