@@ -50,6 +50,7 @@ func (c *Call) as(who func(*status) *sys.Identity, f func() error) error {
 	}
 	// Whatever happens from here on, f's panic included, a thread that has not
 	// got its own identity back must end.
+	was := c.w.broken
 	c.w.broken = true
 	if err := sys.Assume(c.s.base, want); err != nil {
 		return fmt.Errorf("take on credentials of thread %d: %w", c.TID(), errors.Join(unix.EPERM, err))
@@ -59,7 +60,7 @@ func (c *Call) as(who func(*status) *sys.Identity, f func() error) error {
 		c.s.cfg.Logf("restore credentials of worker: %v", rerr)
 		return err
 	}
-	c.w.broken = false
+	c.w.broken = was
 	return err
 }
 

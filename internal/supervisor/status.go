@@ -29,7 +29,7 @@ type status struct {
 
 // identity is what the kernel judges the thread by.
 func (st *status) identity() *sys.Identity {
-	return &sys.Identity{EUID: st.uid[1], EGID: st.gid[1], FSUID: st.uid[3], FSGID: st.gid[3],
+	return &sys.Identity{RUID: st.uid[0], RGID: st.gid[0], EUID: st.uid[1], EGID: st.gid[1], FSUID: st.uid[3], FSGID: st.gid[3],
 		Groups: st.groups, Effective: st.effective}
 }
 

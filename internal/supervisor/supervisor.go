@@ -71,6 +71,9 @@ type Supervisor struct {
 	fixed bool          // no caller can have another
 	umask uint32        // of this process
 
+	// procPath says that /proc is the procfs of Config.Proc.
+	procPath bool
+
 	// fsMu guards working directory and umask of the process, for workers that
 	// could not get their own: changing either takes it whole.
 	fsMu sync.RWMutex
@@ -104,7 +107,7 @@ func New(cfg Config) (*Supervisor, error) {
 	s.handlers = handlersOf(cfg.Options.Engine)
 	s.namei = &mountNamei{s}
 	if cfg.Options.Engine == policy.EngineLandlock {
-		s.namei = &planNamei{s}
+		s.namei = newPlanNamei(s)
 	}
 	s.pool.init(s)
 	s.watch.init(s)
@@ -123,6 +126,9 @@ func (s *Supervisor) learnSelf() error {
 		return err
 	}
 	s.umask = st.umask
+	var here, there unix.Stat_t
+	s.procPath = unix.Stat("/proc", &here) == nil && unix.Fstat(s.cfg.Proc.Int(), &there) == nil &&
+		here.Dev == there.Dev && here.Ino == there.Ino
 	if s.base, err = sys.ThreadIdentity(); err != nil {
 		return err
 	}

@@ -1,21 +1,16 @@
 package supervisor
 
-import (
-	"maps"
+import "github.com/capsicum-go/capsicum/internal/policy"
 
-	"github.com/capsicum-go/capsicum/internal/policy"
-)
+// handlers answers what is the same under both engines: what is done to
+// descriptors, sockets and processes.
+var handlers = merged(fdHandlers, socketHandlers, processHandlers)
 
-// handlers answers the calls that ask under both engines.
-var handlers = map[string]Handler{}
-
-// handlersOf returns the dispatch table of an engine. The landlock engine
-// answers every call that takes a name by walking the plan; what both engines
-// answer it answers its own way where it has one.
+// handlersOf returns the dispatch table of an engine. Names mean what the
+// engine makes them mean.
 func handlersOf(engine policy.Engine) map[string]Handler {
-	table := maps.Clone(handlers)
 	if engine == policy.EngineLandlock {
-		maps.Copy(table, pathHandlers)
+		return merged(handlers, pathHandlers)
 	}
-	return table
+	return merged(handlers, nameHandlers)
 }

@@ -10,10 +10,11 @@ import (
 )
 
 // Identity is what the kernel judges a thread by, as far as one thread can
-// take it on for another. Real and saved ids are left alone: they are what
-// makes the way back possible.
+// take it on for another. Saved ids are left alone: they are what makes the way
+// back possible.
 type Identity struct {
-	EUID, EGID   uint32 // what a peer is told
+	RUID, RGID   uint32 // what a message is signed with
+	EUID, EGID   uint32 // what a connection is signed with
 	FSUID, FSGID uint32 // what files are judged by
 	Groups       []uint32
 	Effective    uint64 // capabilities
@@ -21,7 +22,7 @@ type Identity struct {
 
 // Equal reports whether i and j are judged alike.
 func (i *Identity) Equal(j *Identity) bool {
-	return i.EUID == j.EUID && i.EGID == j.EGID && i.FSUID == j.FSUID && i.FSGID == j.FSGID &&
+	return i.RUID == j.RUID && i.RGID == j.RGID && i.EUID == j.EUID && i.EGID == j.EGID && i.FSUID == j.FSUID && i.FSGID == j.FSGID &&
 		i.Effective == j.Effective && slices.Equal(i.Groups, j.Groups)
 }
 
@@ -32,8 +33,8 @@ var ErrIdentity = errors.New("thread identity is not what was asked for")
 // ThreadIdentity returns the calling thread's identity.
 func ThreadIdentity() (*Identity, error) {
 	var i Identity
-	_, i.EUID, _ = resID(unix.SYS_GETRESUID)
-	_, i.EGID, _ = resID(unix.SYS_GETRESGID)
+	i.RUID, i.EUID, _ = resID(unix.SYS_GETRESUID)
+	i.RGID, i.EGID, _ = resID(unix.SYS_GETRESGID)
 	i.FSUID = setFSID(unix.SYS_SETFSUID, noID)
 	i.FSGID = setFSID(unix.SYS_SETFSGID, noID)
 	groups, err := threadGroups()
@@ -71,10 +72,10 @@ func Assume(base, want *Identity) error {
 			return fmt.Errorf("set groups of thread: %w", err)
 		}
 	}
-	if err := setIDs(unix.SYS_SETRESGID, unix.SYS_SETFSGID, base.EGID, want.EGID, want.FSGID); err != nil {
+	if err := setIDs(groupCalls, base.group(), want.group()); err != nil {
 		return fmt.Errorf("set group of thread: %w", err)
 	}
-	if err := setIDs(unix.SYS_SETRESUID, unix.SYS_SETFSUID, base.EUID, want.EUID, want.FSUID); err != nil {
+	if err := setIDs(userCalls, base.user(), want.user()); err != nil {
 		return fmt.Errorf("set user of thread: %w", err)
 	}
 	// Last, because the steps above need the capabilities; and always, because
@@ -104,10 +105,10 @@ func Resume(base, was *Identity) error {
 	if err := setEffective(uint64(data[0].Permitted) | uint64(data[1].Permitted)<<32); err != nil {
 		return fmt.Errorf("raise capabilities of thread: %w", err)
 	}
-	if err := setIDs(unix.SYS_SETRESUID, unix.SYS_SETFSUID, was.EUID, base.EUID, base.FSUID); err != nil {
+	if err := setIDs(userCalls, was.user(), base.user()); err != nil {
 		return fmt.Errorf("restore user of thread: %w", err)
 	}
-	if err := setIDs(unix.SYS_SETRESGID, unix.SYS_SETFSGID, was.EGID, base.EGID, base.FSGID); err != nil {
+	if err := setIDs(groupCalls, was.group(), base.group()); err != nil {
 		return fmt.Errorf("restore group of thread: %w", err)
 	}
 	if !slices.Equal(base.Groups, was.Groups) {
@@ -131,16 +132,30 @@ func Resume(base, was *Identity) error {
 // noID leaves an id as it is.
 const noID = ^uint32(0)
 
-// setIDs changes the effective id from have to want, and the file system id.
-// Changing the effective id moves the file system id along.
-func setIDs(setres, setfs uintptr, have, want, fs uint32) error {
-	if have != want {
-		if _, _, e := unix.RawSyscall(setres, uintptr(noID), uintptr(want), uintptr(noID)); e != 0 {
+// ids are the user or the group part of an identity.
+type ids struct{ real, effective, fs uint32 }
+
+func (i *Identity) user() ids  { return ids{i.RUID, i.EUID, i.FSUID} }
+func (i *Identity) group() ids { return ids{i.RGID, i.EGID, i.FSGID} }
+
+// idCalls are the calls that change ids.
+type idCalls struct{ setres, setfs uintptr }
+
+var (
+	userCalls  = idCalls{unix.SYS_SETRESUID, unix.SYS_SETFSUID}
+	groupCalls = idCalls{unix.SYS_SETRESGID, unix.SYS_SETFSGID}
+)
+
+// setIDs changes the calling thread's ids from have to want. Changing the
+// effective id moves the file system id along.
+func setIDs(c idCalls, have, want ids) error {
+	if have.real != want.real || have.effective != want.effective {
+		if _, _, e := unix.RawSyscall(c.setres, uintptr(want.real), uintptr(want.effective), uintptr(noID)); e != 0 {
 			return e
 		}
 	}
-	setFSID(setfs, fs)
-	if setFSID(setfs, noID) != fs {
+	setFSID(c.setfs, want.fs)
+	if setFSID(c.setfs, noID) != want.fs {
 		return unix.EPERM // setfsuid has no way to say so
 	}
 	return nil

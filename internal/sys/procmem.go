@@ -22,3 +22,8 @@ func ReadProcess(tid int, addr uint64, buf []byte) (int, error) {
 	}
 	return int(n), nil
 }
+
+// SiginfoFrom returns the siginfo_t whose bytes are raw.
+func SiginfoFrom(raw [128]byte) *unix.Siginfo {
+	return (*unix.Siginfo)(unsafe.Pointer(&raw))
+}

@@ -1,0 +1,343 @@
+package supervisor
+
+import (
+	"github.com/capsicum-go/capsicum/internal/plan"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+	"golang.org/x/sys/unix"
+)
+
+// nameHandlers answers calls that take a name under the namespaces engine,
+// where the kernel carries out most of them itself. These ask when a grant
+// withholds a right that no mount and no Landlock rule can withhold.
+var nameHandlers = map[string]Handler{
+	"chmod":      onName(at{cwd, 0}, followed, toChmod, chmodTo(1)),
+	"fchmodat":   onName(at{0, 1}, followed, toChmod, chmodTo(2)),
+	"fchmodat2":  known(3, linkFlags, onName(at{0, 1}, atFlags(3), toChmod, chmodTo(2))),
+	"chown":      onName(at{cwd, 0}, followed, toChown, chownTo(1)),
+	"lchown":     onName(at{cwd, 0}, notFollowed, toChown, chownTo(1)),
+	"fchownat":   known(4, linkFlags, onName(at{0, 1}, atFlags(4), toChown, chownTo(2))),
+	"utime":      onName(at{cwd, 0}, followed, toSetTimes, timesTo(1, secondsPair)),
+	"utimes":     onName(at{cwd, 0}, followed, toSetTimes, timesTo(1, timevals)),
+	"futimesat":  onNameOrFD(at{0, 1}, noFlags, toSetTimes, timesTo(2, timevals)),
+	"utimensat":  known(3, linkFlags, onNameOrFD(at{0, 1}, atFlags(3), toSetTimes, timesTo(2, timespecs))),
+	"truncate":   onName(at{cwd, 0}, followed, toTruncate, truncateTo),
+	"stat":       onName(at{cwd, 0}, followed, toStat, statTo(1)),
+	"lstat":      onName(at{cwd, 0}, notFollowed, toStat, statTo(1)),
+	"newfstatat": known(3, linkFlags|unix.AT_NO_AUTOMOUNT|syncType, onName(at{0, 1}, atFlags(3), toStat, statTo(2))),
+	"statx":      known(2, linkFlags|unix.AT_NO_AUTOMOUNT|syncType, onName(at{0, 1}, atFlags(2), toStat, statxTo)),
+	"access":     onName(at{cwd, 0}, followed, toStat, accessTo(1, -1)),
+	"faccessat":  onName(at{0, 1}, followed, toStat, accessTo(2, -1)),
+	"faccessat2": known(3, linkFlags|unix.AT_EACCESS, onName(at{0, 1}, atFlags(3), toStat, accessTo(2, 3))),
+	"statfs":     onName(at{cwd, 0}, followed, toStatfs, statfsTo(1)),
+
+	"inotify_add_watch": watchCall,
+
+	"setxattr":      nameAttr(at{cwd, 0}, followed, setValue, 1, plainArgs(2, 3, 4)),
+	"lsetxattr":     nameAttr(at{cwd, 0}, notFollowed, setValue, 1, plainArgs(2, 3, 4)),
+	"setxattrat":    known(2, linkFlags, nameAttr(at{0, 1}, atFlags(2), setValue, 3, structArgs(4, 5))),
+	"getxattr":      nameAttr(at{cwd, 0}, followed, getValue, 1, plainArgs(2, 3, -1)),
+	"lgetxattr":     nameAttr(at{cwd, 0}, notFollowed, getValue, 1, plainArgs(2, 3, -1)),
+	"getxattrat":    known(2, linkFlags, nameAttr(at{0, 1}, atFlags(2), getValue, 3, structArgs(4, 5))),
+	"listxattr":     nameAttr(at{cwd, 0}, followed, listNames, -1, plainArgs(1, 2, -1)),
+	"llistxattr":    nameAttr(at{cwd, 0}, notFollowed, listNames, -1, plainArgs(1, 2, -1)),
+	"listxattrat":   known(2, linkFlags, nameAttr(at{0, 1}, atFlags(2), listNames, -1, plainArgs(3, 4, -1))),
+	"removexattr":   nameAttr(at{cwd, 0}, followed, removeName, 1, plainArgs(-1, -1, -1)),
+	"lremovexattr":  nameAttr(at{cwd, 0}, notFollowed, removeName, 1, plainArgs(-1, -1, -1)),
+	"removexattrat": known(2, linkFlags, nameAttr(at{0, 1}, atFlags(2), removeName, 3, plainArgs(-1, -1, -1))),
+
+	"open":   opensByName(at{cwd, 0}, func(c *Call) (opening, error) { return plainOpening(c.Arg(1), c.Arg(2)), nil }),
+	"openat": opensByName(at{0, 1}, func(c *Call) (opening, error) { return plainOpening(c.Arg(2), c.Arg(3)), nil }),
+	"creat": opensByName(at{cwd, 0}, func(c *Call) (opening, error) {
+		return plainOpening(unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.Arg(1)), nil
+	}),
+	"openat2": opensByName(at{0, 1}, openHow),
+}
+
+// subjectOf finds what n means; with AT_EMPTY_PATH and an empty name, the
+// object of the caller's descriptor.
+func (c *Call) subjectOf(n named, bits uint64, follow bool) (*subject, error) {
+	if n.name == "" && bits&unix.AT_EMPTY_PATH != 0 {
+		return c.dirSubject(n.dir)
+	}
+	var how Walk
+	if !follow {
+		how = NoFollow
+	}
+	f, err := c.s.namei.Resolve(c, n.dir, n.name, how)
+	if err != nil {
+		return nil, err
+	}
+	f.Parent.Close()
+	return &subject{FD: f.Object, entry: f.Entry}, nil
+}
+
+// dirSubject is the object of descriptor dir, or the working directory.
+func (c *Call) dirSubject(dir int32) (*subject, error) {
+	if dir != unix.AT_FDCWD {
+		return c.subject(dir)
+	}
+	fd, err := c.Dir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &subject{FD: fd}
+	if s.entry, err = c.s.namei.EntryOf(fd); err != nil {
+		fd.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// onName makes the handler of a call that does one thing to what a name means.
+func onName(a at, flags func(*Call) (uint64, bool), n need, do func(*Call, *subject) (int, error)) Handler {
+	return func(c *Call) Result {
+		bits, follow := flags(c)
+		name, err := a.readEmpty(c, bits)
+		if err != nil {
+			return Fail(err)
+		}
+		s, err := c.subjectOf(name, bits, follow)
+		if err != nil {
+			return Fail(err)
+		}
+		defer s.Close()
+		return run(c, n, s, do)
+	}
+}
+
+// onNameOrFD is onName for calls in which a null name means the descriptor.
+func onNameOrFD(a at, flags func(*Call) (uint64, bool), n need, do func(*Call, *subject) (int, error)) Handler {
+	byName := onName(a, flags, n, do)
+	return func(c *Call) Result {
+		if c.Arg(a.name) != 0 {
+			return byName(c)
+		}
+		if bits, _ := flags(c); bits != 0 {
+			return Errno(unix.EINVAL)
+		}
+		s, err := c.subject(c.Fd(a.dir))
+		if err != nil {
+			return Fail(err)
+		}
+		defer s.Close()
+		if s.flags&unix.O_PATH != 0 {
+			return Errno(unix.EBADF)
+		}
+		return run(c, n, s, do)
+	}
+}
+
+func nameAttr(a at, flags func(*Call) (uint64, bool), op attr, nameArg int, args func(*Call) (attrArgs, error)) Handler {
+	return func(c *Call) Result {
+		bits, follow := flags(c)
+		n, err := a.readEmpty(c, bits)
+		if err != nil {
+			return Fail(err)
+		}
+		s, err := c.subjectOf(n, bits, follow)
+		if err != nil {
+			return Fail(err)
+		}
+		defer s.Close()
+		return op.on(c, s, nameArg, args)
+	}
+}
+
+func timesTo(arg int, read func(*Call, uint64) ([]unix.Timespec, error)) func(*Call, *subject) (int, error) {
+	return func(c *Call, s *subject) (int, error) {
+		ts, err := read(c, c.Arg(arg))
+		if err != nil {
+			return 0, err
+		}
+		return 0, c.As(func() error { return unix.UtimesNanoAt(s.Int(), "", ts, unix.AT_EMPTY_PATH) })
+	}
+}
+
+func truncateTo(c *Call, s *subject) (int, error) {
+	size := int64(c.Arg(1))
+	if size < 0 {
+		return 0, unix.EINVAL
+	}
+	if err := c.mayGrow(s, size); err != nil {
+		return 0, err
+	}
+	return 0, c.file(s, func(name string) error { return unix.Truncate(name, size) })
+}
+
+func statxTo(c *Call, s *subject) (int, error) {
+	var st unix.Statx_t
+	flags := int(c.Int(2))&syncType | unix.AT_EMPTY_PATH
+	if err := sys.Retry(func() error { return unix.Statx(s.Int(), "", flags, int(uint32(c.Int(3))), &st) }); err != nil {
+		return 0, err
+	}
+	return 0, c.Write(c.Arg(4), sys.Raw(&st))
+}
+
+// accessTo asks for the real user, or with AT_EACCESS for the effective one.
+// To the thread it is the effective one each time: that is the part of its
+// identity that was exchanged.
+func accessTo(arg, flags int) func(*Call, *subject) (int, error) {
+	return func(c *Call, s *subject) (int, error) {
+		mode := uint32(c.Int(arg))
+		if mode&^7 != 0 {
+			return 0, unix.EINVAL
+		}
+		as := c.AsReal
+		if flags >= 0 && c.Int(flags)&unix.AT_EACCESS != 0 {
+			as = c.As
+		}
+		return 0, as(func() error {
+			return unix.Faccessat2(s.Int(), "", mode, unix.AT_EMPTY_PATH|unix.AT_EACCESS)
+		})
+	}
+}
+
+func watchCall(c *Call) Result {
+	mask := uint32(c.Int(2))
+	in, err := c.DupFull(c.Fd(0))
+	if err != nil {
+		return Fail(err)
+	}
+	defer in.Close()
+	return onName(at{cwd, 1}, func(*Call) (uint64, bool) { return 0, mask&unix.IN_DONT_FOLLOW == 0 }, toWatch,
+		func(c *Call, s *subject) (wd int, err error) {
+			err = c.file(s, func(name string) (err error) {
+				wd, err = unix.InotifyAddWatch(in.Int(), name, mask&^unix.IN_DONT_FOLLOW)
+				return err
+			})
+			return wd, err
+		})(c)
+}
+
+// opensByName opens where only the supervisor can withhold truncation. All
+// rights are judged here, because the supervisor is under no Landlock rule.
+func opensByName(a at, decode func(*Call) (opening, error)) Handler {
+	return func(c *Call) Result {
+		o, err := decode(c)
+		if err != nil {
+			return Fail(err)
+		}
+		if o.resolve != 0 || o.has(unix.O_TMPFILE) && !o.writes() || o.has(unix.O_CREAT) && o.has(unix.O_DIRECTORY) {
+			return Errno(unix.EINVAL)
+		}
+		n, err := a.read(c)
+		if err != nil {
+			return Fail(err)
+		}
+		for range createTries {
+			fd, again, err := o.openName(c, n)
+			if again {
+				continue
+			}
+			if err != nil {
+				return Fail(err)
+			}
+			return FD(fd, o.has(unix.O_CLOEXEC))
+		}
+		return Errno(unix.EAGAIN)
+	}
+}
+
+// openName opens what n means, or makes it. again says that it appeared or
+// vanished meanwhile.
+func (o opening) openName(c *Call, n named) (fd *sys.FD, again bool, err error) {
+	var how Walk
+	if o.has(unix.O_NOFOLLOW) || o.has(unix.O_CREAT) && o.has(unix.O_EXCL) {
+		how = NoFollow
+	}
+	f, err := c.s.namei.Resolve(c, n.dir, n.name, how)
+	switch {
+	case err == unix.ENOENT && o.has(unix.O_CREAT):
+		fd, err = o.makeName(c, n)
+		return fd, err == unix.EEXIST && !o.has(unix.O_EXCL), err
+	case err != nil:
+		return nil, false, err
+	}
+	defer f.Close()
+	if o.has(unix.O_CREAT) && o.has(unix.O_EXCL) {
+		return nil, false, unix.EEXIST
+	}
+	fd, err = o.openFound(c, f)
+	return fd, false, err
+}
+
+// openFound opens an existing object through our descriptor of it.
+func (o opening) openFound(c *Call, f *Found) (*sys.FD, error) {
+	mode, err := modeOf(f.Object.Int())
+	if err != nil {
+		return nil, err
+	}
+	if err := o.fits(mode); err != nil {
+		return nil, err
+	}
+	needs := o.needs()
+	if !isType(mode, unix.S_IFREG) {
+		needs.Clear(rights.Ftruncate) // there is nothing to cut
+	}
+	if err := mayOpen(f.Entry, needs); err != nil {
+		return nil, err
+	}
+	if err := c.ownTerminal(f.Object.Int()); err != nil {
+		return nil, err
+	}
+	if o.has(unix.O_PATH) {
+		return nil, unix.EACCES // such a descriptor cannot be handed over
+	}
+	name, err := c.link(f.Object)
+	if err != nil {
+		return nil, err
+	}
+	flags := int(o.flags)&^(unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW) | unix.O_NOCTTY | unix.O_CLOEXEC
+	var got int
+	c.Yield() // a FIFO waits for its other end
+	err = c.As(func() error {
+		return c.Blocking(func() (err error) { got, err = unix.Open(name, flags, uint32(o.mode)); return err })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sys.NewFD(got), nil
+}
+
+func mayOpen(e *plan.Entry, needs rights.Set) error {
+	switch {
+	case e == nil:
+		return unix.EACCES
+	case e.Rights.Contains(needs):
+		return nil
+	case plan.ReadOnly(e.Rights):
+		return unix.EROFS
+	}
+	return unix.EACCES
+}
+
+// makeName makes a file where there was none.
+func (o opening) makeName(c *Call, n named) (*sys.FD, error) {
+	f, err := c.s.namei.Resolve(c, n.dir, n.name, Create)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if f.Object != nil {
+		return nil, unix.EEXIST
+	}
+	needs := o.needs()
+	needs.Set(rights.Create)
+	needs.Clear(rights.Ftruncate)
+	if err := mayOpen(f.Entry, needs); err != nil {
+		return nil, err
+	}
+	var got int
+	err = c.AsCreator(func() error {
+		return sys.Retry(func() (err error) {
+			flags := int(o.flags) | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_NOCTTY | unix.O_CLOEXEC
+			got, err = unix.Openat(f.Parent.Int(), f.Name, flags, uint32(o.mode))
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sys.NewFD(got), nil
+}

@@ -1,0 +1,335 @@
+package supervisor
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/capsicum-go/capsicum/internal/plan"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+	"golang.org/x/sys/unix"
+)
+
+// subject is an object whose metadata is looked at or changed.
+type subject struct {
+	*sys.FD             // a copy of the caller's descriptor, or O_PATH
+	entry   *plan.Entry // nil for what no entry covers; the kernel decides there
+	flags   int         // of the caller's descriptor; 0 for a name
+	copied  bool        // FD shares the caller's open file
+}
+
+// need is what an operation on metadata takes: one of the rights, or the errno.
+type need struct {
+	anyOf   []rights.Right
+	refused unix.Errno
+}
+
+// allow judges a subject by the grant it lies under.
+func (n need) allow(c *Call, s *subject) error {
+	if s.entry == nil {
+		return nil
+	}
+	for _, r := range n.anyOf {
+		if s.entry.Rights.IsSet(r) {
+			return nil
+		}
+	}
+	c.deny(s.entry, n.anyOf[0], "metadata")
+	if n.refused == unix.EPERM && plan.ReadOnly(s.entry.Rights) {
+		return unix.EROFS
+	}
+	return n.refused
+}
+
+// onFD makes the handler of a call on descriptor argument 0. A descriptor
+// without access (O_PATH) is EBADF to it, unless the call takes such.
+func onFD(n need, takesPath bool, do func(*Call, *subject) (int, error)) Handler {
+	return func(c *Call) Result {
+		s, err := c.subject(c.Fd(0))
+		if err != nil {
+			return Fail(err)
+		}
+		defer s.Close()
+		if s.flags&unix.O_PATH != 0 && !takesPath {
+			return Errno(unix.EBADF)
+		}
+		return run(c, n, s, do)
+	}
+}
+
+func run(c *Call, n need, s *subject, do func(*Call, *subject) (int, error)) Result {
+	if err := n.allow(c, s); err != nil {
+		return Fail(err)
+	}
+	v, err := do(c, s)
+	if err != nil {
+		return Fail(err)
+	}
+	return Value(int64(v))
+}
+
+// subject copies the caller's descriptor num and finds the grant it lies under.
+func (c *Call) subject(num int32) (*subject, error) {
+	s := new(subject)
+	fd, err := c.DupFull(num)
+	switch {
+	case err == nil:
+		s.copied = true
+		s.flags, err = unix.FcntlInt(uintptr(fd.Int()), unix.F_GETFL, 0)
+	case errors.Is(err, errNoGetfd):
+		if fd, err = c.Dup(num); err == nil {
+			s.flags, err = c.fdFlags(num)
+		}
+	}
+	s.FD = fd
+	if err == nil {
+		s.entry, err = c.s.namei.EntryOf(fd)
+	}
+	if err != nil {
+		return nil, errors.Join(err, fd.Close())
+	}
+	return s, nil
+}
+
+// fdFlags reads the flags of the caller's descriptor num.
+func (c *Call) fdFlags(num int32) (int, error) {
+	text, err := readProc(c.Proc(), strconv.Itoa(c.TID())+"/fdinfo/"+strconv.Itoa(int(num)))
+	if err == nil {
+		err = c.Check()
+	}
+	if err == unix.ESRCH {
+		err = unix.EBADF
+	}
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(text) {
+		if v, ok := bytes.CutPrefix(line, []byte("flags:")); ok {
+			n, err := strconv.ParseInt(string(bytes.TrimSpace(v)), 8, 64)
+			return int(n), err
+		}
+	}
+	return 0, unix.EBADF
+}
+
+var (
+	toChmod    = need{[]rights.Right{rights.Fchmod}, unix.EPERM}
+	toChown    = need{[]rights.Right{rights.Fchown}, unix.EPERM}
+	toSetTimes = need{[]rights.Right{rights.Futimes}, unix.EPERM}
+	toTruncate = need{[]rights.Right{rights.Ftruncate}, unix.EPERM}
+	toStat     = need{[]rights.Right{rights.Fstat}, unix.EACCES}
+	toStatfs   = need{[]rights.Right{rights.Fstatfs}, unix.EACCES}
+	toWatch    = need{[]rights.Right{rights.InotifyAdd}, unix.EACCES}
+
+	// Without the right to read attributes there are none: programs that copy
+	// files take that for an answer.
+	toGetAttr    = need{[]rights.Right{rights.ExtattrGet}, unix.EOPNOTSUPP}
+	toListAttr   = need{[]rights.Right{rights.ExtattrList}, unix.EOPNOTSUPP}
+	toSetAttr    = need{[]rights.Right{rights.ExtattrSet}, unix.EPERM}
+	toRemoveAttr = need{[]rights.Right{rights.ExtattrDelete}, unix.EPERM}
+
+	// An access list is a mode, too.
+	toGetACL    = need{[]rights.Right{rights.AclGet, rights.ExtattrGet}, unix.EOPNOTSUPP}
+	toSetACL    = need{[]rights.Right{rights.AclSet, rights.Fchmod}, unix.EPERM}
+	toRemoveACL = need{[]rights.Right{rights.AclDelete, rights.Fchmod}, unix.EPERM}
+)
+
+// fdHandlers answers calls on descriptors, under both engines.
+var fdHandlers = map[string]Handler{
+	"fchmod":       onFD(toChmod, false, chmodTo(1)),
+	"fchown":       onFD(toChown, false, chownTo(1)),
+	"fstat":        onFD(toStat, true, statTo(1)),
+	"fstatfs":      onFD(toStatfs, true, statfsTo(1)),
+	"ftruncate":    onFD(toTruncate, false, ftruncateTo),
+	"fsetxattr":    fdAttr(setValue, 1, plainArgs(2, 3, 4)),
+	"fgetxattr":    fdAttr(getValue, 1, plainArgs(2, 3, -1)),
+	"flistxattr":   fdAttr(listNames, -1, plainArgs(1, 2, -1)),
+	"fremovexattr": fdAttr(removeName, 1, plainArgs(-1, -1, -1)),
+	"flock":        flockCall,
+}
+
+// file runs f as the caller with a name that leads to the very object.
+func (c *Call) file(s *subject, f func(name string) error) error {
+	name, err := c.link(s.FD)
+	if err != nil {
+		return err
+	}
+	return c.As(func() error { return sys.Retry(func() error { return f(name) }) })
+}
+
+func chmodTo(arg int) func(*Call, *subject) (int, error) {
+	return func(c *Call, s *subject) (int, error) {
+		var st unix.Stat_t
+		if err := unix.Fstat(s.Int(), &st); err != nil {
+			return 0, err
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			return 0, unix.EOPNOTSUPP
+		}
+		return 0, c.file(s, func(name string) error { return unix.Chmod(name, uint32(c.Int(arg))&0o7777) })
+	}
+}
+
+func chownTo(arg int) func(*Call, *subject) (int, error) {
+	return func(c *Call, s *subject) (int, error) {
+		return 0, c.As(func() error {
+			return unix.Fchownat(s.Int(), "", int(c.Int(arg)), int(c.Int(arg+1)), unix.AT_EMPTY_PATH)
+		})
+	}
+}
+
+func statTo(arg int) func(*Call, *subject) (int, error) {
+	return func(c *Call, s *subject) (int, error) {
+		var st unix.Stat_t
+		if err := unix.Fstat(s.Int(), &st); err != nil {
+			return 0, err
+		}
+		return 0, c.Write(c.Arg(arg), sys.Raw(&st))
+	}
+}
+
+func statfsTo(arg int) func(*Call, *subject) (int, error) {
+	return func(c *Call, s *subject) (int, error) {
+		var st unix.Statfs_t
+		if err := sys.Retry(func() error { return unix.Fstatfs(s.Int(), &st) }); err != nil {
+			return 0, err
+		}
+		return 0, c.Write(c.Arg(arg), sys.Raw(&st))
+	}
+}
+
+// ftruncateTo needs a descriptor open for writing, which the copy is if the
+// caller's is. The caller's limit on file sizes is the caller's alone, so what
+// it forbids is refused here.
+func ftruncateTo(c *Call, s *subject) (int, error) {
+	size := int64(c.Arg(1))
+	if size < 0 || s.flags&unix.O_ACCMODE == unix.O_RDONLY {
+		return 0, unix.EINVAL
+	}
+	if err := c.mayGrow(s, size); err != nil {
+		return 0, err
+	}
+	if s.copied {
+		return 0, sys.Retry(func() error { return unix.Ftruncate(s.Int(), size) })
+	}
+	return 0, c.file(s, func(name string) error { return unix.Truncate(name, size) })
+}
+
+// mayGrow applies the caller's RLIMIT_FSIZE to a new size.
+func (c *Call) mayGrow(s *subject, size int64) error {
+	var limit unix.Rlimit
+	err := unix.Prlimit(c.TID(), unix.RLIMIT_FSIZE, nil, &limit)
+	if err == nil {
+		err = c.Check()
+	}
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(s.Int(), &st); err != nil {
+		return err
+	}
+	if size > st.Size && uint64(size) > limit.Cur {
+		return unix.EFBIG
+	}
+	return nil
+}
+
+// attr is one operation on an extended attribute.
+type attr struct {
+	plain, acl need
+	do         func(c *Call, s *subject, name string, a attrArgs) (int, error)
+}
+
+// needs tells access lists from other attributes.
+func (op attr) needs(name string) need {
+	if strings.HasPrefix(name, "system.posix_acl_") {
+		return op.acl
+	}
+	return op.plain
+}
+
+func (op attr) on(c *Call, s *subject, nameArg int, args func(*Call) (attrArgs, error)) Result {
+	name, err := attrName(c, nameArg)
+	if err != nil {
+		return Fail(err)
+	}
+	a, err := args(c)
+	if err != nil {
+		return Fail(err)
+	}
+	return run(c, op.needs(name), s, func(c *Call, s *subject) (int, error) { return op.do(c, s, name, a) })
+}
+
+func fdAttr(op attr, nameArg int, args func(*Call) (attrArgs, error)) Handler {
+	return func(c *Call) Result {
+		s, err := c.subject(c.Fd(0))
+		if err != nil {
+			return Fail(err)
+		}
+		defer s.Close()
+		if s.flags&unix.O_PATH != 0 {
+			return Errno(unix.EBADF)
+		}
+		return op.on(c, s, nameArg, args)
+	}
+}
+
+var (
+	getValue = attr{toGetAttr, toGetACL, func(c *Call, s *subject, name string, a attrArgs) (int, error) {
+		return c.intoCaller(s, a, func(file string, buf []byte) (int, error) { return unix.Getxattr(file, name, buf) })
+	}}
+	listNames = attr{toListAttr, toListAttr, func(c *Call, s *subject, _ string, a attrArgs) (int, error) {
+		return c.intoCaller(s, a, unix.Listxattr)
+	}}
+	setValue = attr{toSetAttr, toSetACL, func(c *Call, s *subject, name string, a attrArgs) (int, error) {
+		if a.size > xattrSizeMax {
+			return 0, unix.E2BIG
+		}
+		value, err := c.Bytes(a.value, int(a.size))
+		if err != nil {
+			return 0, err
+		}
+		return 0, c.file(s, func(file string) error { return unix.Setxattr(file, name, value, a.flags) })
+	}}
+	removeName = attr{toRemoveAttr, toRemoveACL, func(c *Call, s *subject, name string, _ attrArgs) (int, error) {
+		return 0, c.file(s, func(file string) error { return unix.Removexattr(file, name) })
+	}}
+)
+
+// intoCaller reads into a buffer of the size the caller has and copies what
+// came. A size of 0 only asks how much there is.
+func (c *Call) intoCaller(s *subject, a attrArgs, read func(string, []byte) (int, error)) (n int, err error) {
+	buf := make([]byte, min(a.size, xattrSizeMax))
+	err = c.file(s, func(file string) (err error) { n, err = read(file, buf); return err })
+	if err != nil || len(buf) == 0 {
+		return n, err
+	}
+	return n, c.Write(a.value, buf[:n])
+}
+
+// flockCall looks whether the grant lets others be locked out. A shared lock
+// needs no more than the open file. Refused as on a file system that wants a
+// descriptor open for writing.
+func flockCall(c *Call) Result {
+	if c.Int(1)&^unix.LOCK_NB != unix.LOCK_EX {
+		return Continue("a shared lock, or none: nothing was looked at but registers")
+	}
+	fd, err := c.Dup(c.Fd(0))
+	if err != nil {
+		return Fail(err)
+	}
+	defer fd.Close()
+	entry, err := c.s.namei.EntryOf(fd)
+	if err != nil {
+		return Fail(err)
+	}
+	if entry != nil && !entry.Rights.IsSet(rights.Flock) {
+		c.deny(entry, rights.Flock, "lock")
+		return Errno(unix.EBADF)
+	}
+	return Continue("the lock is advisory and on a file the program holds open: who swaps the descriptor " +
+		"in between locks another file of its own")
+}

@@ -1,0 +1,59 @@
+package sys
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// SockaddrMax is the size of struct sockaddr_storage, the longest address.
+const SockaddrMax = 128
+
+// RawConnect connects to an address as its bytes stand. EINTR is the caller's
+// to handle: the connection may go on.
+func RawConnect(fd int, addr []byte) error {
+	_, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(addr))), uintptr(len(addr)))
+	return errnoErr(e)
+}
+
+// RawBind binds to an address as its bytes stand.
+func RawBind(fd int, addr []byte) error {
+	_, _, e := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(addr))), uintptr(len(addr)))
+	return errnoErr(e)
+}
+
+// RawSendmsg sends a message whose name, data and control bytes are taken as
+// they stand.
+func RawSendmsg(fd int, name, data, control []byte, flags int) (int, error) {
+	iov := unix.Iovec{}
+	if len(data) > 0 {
+		iov.Base = &data[0]
+		iov.SetLen(len(data))
+	}
+	msg := unix.Msghdr{Iov: &iov}
+	msg.SetIovlen(1)
+	if len(name) > 0 {
+		msg.Name = &name[0]
+		msg.Namelen = uint32(len(name))
+	}
+	if len(control) > 0 {
+		msg.Control = &control[0]
+		msg.SetControllen(len(control))
+	}
+	n, _, e := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), uintptr(flags))
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), nil
+}
+
+// RawGetsockname returns the bytes of a socket's own address.
+func RawGetsockname(fd int) ([]byte, error) {
+	buf := make([]byte, SockaddrMax)
+	n := uint32(len(buf))
+	_, _, e := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(unsafe.Pointer(&n)))
+	if e != 0 {
+		return nil, e
+	}
+	return buf[:min(int(n), len(buf))], nil
+}
