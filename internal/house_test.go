@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -199,5 +200,33 @@ func TestContinueInOnePlace(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// TestDocumentsNameTests holds documents to the tests that they point to.
+func TestDocumentsNameTests(t *testing.T) {
+	exist := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, decl := range s.file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil {
+				exist[f.Name.Name] = true
+			}
+		}
+	}
+	documents, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(documents) == 0 {
+		t.Fatalf("documents: %v, %v", documents, err)
+	}
+	name := regexp.MustCompile(`\bTest[A-Z][A-Za-z]+\b`)
+	for _, path := range documents {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, cited := range name.FindAllString(string(text), -1) {
+			if !exist[cited] {
+				t.Errorf("%s names %s, which does not exist", path, cited)
+			}
+		}
 	}
 }
