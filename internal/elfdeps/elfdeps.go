@@ -102,7 +102,11 @@ const maxFiles = 4096
 // that is missing is a warning. The error is an [*Error] about the program or an
 // interpreter in its chain.
 func Closure(program string, env Env, open Opener) (Result, error) {
-	c := &closure{env: env, open: open, m: here, index: make(map[string]int)}
+	return closureOn(here, program, env, open)
+}
+
+func closureOn(m machine, program string, env Env, open Opener) (Result, error) {
+	c := &closure{env: env, open: open, m: m, index: make(map[string]int)}
 	err := c.program(program, "program", 0)
 	return c.result, err
 }

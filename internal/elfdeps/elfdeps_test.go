@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,9 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// amd64 is what the tests' trees are made for, wherever they run.
+var amd64 = machines["amd64"]
+
 // fakeELF says what an ELF file of the tests is made of.
 type fakeELF struct {
-	class, machine         int // 0: of this machine
+	class, machine         int // 0: amd64
 	interp, soname         string
 	needed                 []string
 	rpath, runpath         string
@@ -65,7 +67,7 @@ func (f fakeELF) bytes() []byte {
 		h[4] = byte(f.class)
 	}
 	le.PutUint16(h[16:], etDyn)
-	le.PutUint16(h[18:], here.elf)
+	le.PutUint16(h[18:], amd64.elf)
 	if f.machine != 0 {
 		le.PutUint16(h[18:], uint16(f.machine))
 	}
@@ -133,9 +135,6 @@ func lib(needed ...string) string { return elf(fakeELF{needed: needed}) }
 func prog(needed ...string) string { return elf(fakeELF{interp: ld, needed: needed}) }
 
 func TestClosure(t *testing.T) {
-	if runtime.GOARCH != "amd64" {
-		t.Fatalf("the trees of this test are for amd64; add some for %s", runtime.GOARCH)
-	}
 	loader := elf(fakeELF{soname: "ld-linux-x86-64.so.2"})
 	for _, c := range []struct {
 		name string
@@ -210,7 +209,7 @@ func TestClosure(t *testing.T) {
 		{name: "circle", tree: tree{"/p": prog("liba.so"), ld: loader, "/lib/liba.so": lib("libb.so"), "/lib/libb.so": lib("liba.so")},
 			want: []string{"/lib/liba.so", "/lib/libb.so"}},
 	} {
-		result, err := Closure("/p", c.env, c.tree)
+		result, err := closureOn(amd64, "/p", c.env, c.tree)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -260,7 +259,7 @@ func TestMusl(t *testing.T) {
 			[]string{"/p", ldMusl, "/etc/ld-musl-x86_64.path", "/y/liba.so"}},
 		{"runpath is inherited", tree{"/p": p, ldMusl: lib(), "/r/liba.so": lib("libb.so"), "/r/libb.so": lib()}, []string{"/p", ldMusl, "/r/liba.so", "/r/libb.so"}},
 	} {
-		result, err := Closure("/p", Env{}, c.tree)
+		result, err := closureOn(amd64, "/p", Env{}, c.tree)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -318,7 +317,7 @@ func TestScripts(t *testing.T) {
 		{name: "directory as interpreter", tree: tree{"/p": "#!/etc\n", "/etc/": ""}, err: unix.EACCES},
 		{name: "absent", tree: tree{}, err: unix.ENOENT},
 	} {
-		result, err := Closure("/p", c.env, c.tree)
+		result, err := closureOn(amd64, "/p", c.env, c.tree)
 		if c.err != nil {
 			var typed *Error
 			if !errors.Is(err, c.err) || !errors.As(err, &typed) {
@@ -382,7 +381,7 @@ func fakeCache(old bool, libs ...[2]string) []byte {
 		strs = append(strs, l[0]+"\x00/foreign"+l[1]+"\x00"...)
 		value := base + len(strs)
 		strs = append(strs, l[1]+"\x00"...)
-		for _, e := range [][3]uint32{{0x0803, uint32(name), uint32(foreign)}, {here.cache, uint32(name), uint32(value)}} {
+		for _, e := range [][3]uint32{{0x0803, uint32(name), uint32(foreign)}, {amd64.cache, uint32(name), uint32(value)}} {
 			entries = le.AppendUint32(le.AppendUint32(le.AppendUint32(entries, e[0]), e[1]), e[2])
 			entries = append(entries, make([]byte, 12)...)
 		}
@@ -405,13 +404,13 @@ func fakeCache(old bool, libs ...[2]string) []byte {
 func TestParseCache(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		data := fakeCache(old, [2]string{"liba.so", "/l/liba.so"}, [2]string{"libb.so", "/l/libb.so"}, [2]string{"liba.so", "/l/hw/liba.so"})
-		got, err := parseCache(data, here.cache)
+		got, err := parseCache(data, amd64.cache)
 		want := map[string][]string{"liba.so": {"/l/liba.so", "/l/hw/liba.so"}, "libb.so": {"/l/libb.so"}}
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("old prefix %v: %v\n%s", old, err, diff)
 		}
 		for n := range data[:newHeader] {
-			if got, err := parseCache(data[:n], here.cache); err == nil {
+			if got, err := parseCache(data[:n], amd64.cache); err == nil {
 				t.Errorf("%d bytes of a cache are %v", n, got)
 			}
 		}
@@ -495,7 +494,7 @@ func FuzzClosure(f *testing.F) {
 	f.Add([]byte(elf(fakeELF{interp: "/l", needed: []string{"$ORIGIN/l", "liba.so"}, rpath: "/:$LIB:${PLATFORM}:"})), []byte(lib("liba.so")), fakeCache(true, [2]string{"liba.so", "/l"}))
 	f.Fuzz(func(t *testing.T, program, library, cache []byte) {
 		tr := tree{"/p": string(program), "/l": string(library), ld: string(library), "/lib/liba.so": string(library), cachePath: string(cache), "/usr/bin/env": elf(fakeELF{})}
-		result, err := Closure("/p", Env{Path: []string{"/"}, LibraryPath: "/", Cwd: "/"}, tr)
+		result, err := closureOn(amd64, "/p", Env{Path: []string{"/"}, LibraryPath: "/", Cwd: "/"}, tr)
 		var typed *Error
 		if err != nil && !errors.As(err, &typed) {
 			t.Errorf("untyped error %v", err)
@@ -511,7 +510,7 @@ func FuzzClosure(f *testing.F) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(prog("liba.so", "libb.so")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		o, err := parse(bytes.NewReader(data), here)
+		o, err := parse(bytes.NewReader(data), amd64)
 		if err == nil && len(o.needed) > maxNeeded {
 			t.Errorf("%d needed libraries", len(o.needed))
 		}
@@ -524,7 +523,7 @@ func FuzzParse(f *testing.F) {
 func FuzzParseCache(f *testing.F) {
 	f.Add(fakeCache(true, [2]string{"liba.so", "/l/liba.so"}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		libs, _ := parseCache(data, here.cache)
+		libs, _ := parseCache(data, amd64.cache)
 		for name, list := range libs {
 			for _, p := range list {
 				if name == "" || !path.IsAbs(p) {

@@ -25,7 +25,7 @@ func shebang(head []byte) (interp, arg string, ok bool) {
 	} else {
 		// No end in sight: fine while the interpreter's own name is not cut off.
 		name := bytes.TrimLeft(line, " \t")
-		if bytes.IndexAny(name, " \t") < 0 {
+		if !bytes.ContainsAny(name, " \t") {
 			return "", "", false
 		}
 		line = line[:len(line)-1]

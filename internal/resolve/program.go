@@ -162,9 +162,8 @@ func executable(p *place) error {
 	case p.obj.mode&unix.S_IFMT != unix.S_IFREG:
 		return unix.EACCES
 	}
-	// The object itself is asked, with the caller's effective identity: what
-	// has no execute bit, or lies on a noexec mount, is refused.
-	return unix.Faccessat(p.obj.fd, "", unix.X_OK, unix.AT_EMPTY_PATH|unix.AT_EACCESS)
+	// Asked with the caller's effective identity. A noexec mount is noticed too.
+	return unix.Faccessat(p.obj.in.fd, path.Base(p.obj.path), unix.X_OK, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW)
 }
 
 func lookupEnv(environ []string, key, otherwise string) string {

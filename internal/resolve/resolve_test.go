@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -469,10 +470,14 @@ func TestManyGrants(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
-	before := descriptors(t)
-	got, err := Build(manyGrants(t), Host{Root: root, Cwd: "/w"})
+	p := manyGrants(t)
+	before, start := descriptors(t), time.Now()
+	got, err := Build(p, Host{Root: root, Cwd: "/w"})
 	if err != nil || len(got.Entries) != many+1 {
 		t.Fatalf("%v", err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("%d grants took %v", many, took)
 	}
 	if after := descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)
