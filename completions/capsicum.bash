@@ -36,7 +36,14 @@ _capsicum() {
 		fi
 	done
 	if [[ $command == run ]] && ((i < cword)) || { ((i == cword)) && [[ ${words[i - 1]} == -- ]]; }; then
-		declare -F _command_offset >/dev/null && _command_offset "$i"
+		if declare -F _command_offset >/dev/null; then
+			_command_offset "$i"
+		elif ((i == cword)); then
+			COMPREPLY=($(compgen -c -- "$cur"))
+		else
+			COMPREPLY=($(compgen -f -- "$cur"))
+			compopt -o filenames
+		fi
 		return
 	fi
 

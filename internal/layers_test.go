@@ -23,6 +23,7 @@ var layers = map[string]int{
 
 	"internal/sys":    1,
 	"internal/notify": 1,
+	"internal/script": 1,
 
 	"internal/policy":   2,
 	"internal/plan":     2,
