@@ -45,3 +45,21 @@ func Deafen() error {
 
 // saSiginfo is SA_SIGINFO.
 const saSiginfo = 0x4
+
+// HandledSignals lists the signals that this process has a handler for.
+func HandledSignals() ([]unix.Signal, error) {
+	var out []unix.Signal
+	for sig := unix.Signal(1); sig <= 64; sig++ {
+		if sig == unix.SIGKILL || sig == unix.SIGSTOP {
+			continue
+		}
+		var act sigaction
+		if err := rtSigaction(sig, nil, &act); err != nil {
+			return nil, fmt.Errorf("read handler of signal %d: %w", sig, err)
+		}
+		if act.handler > ignoreAction {
+			out = append(out, sig)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,264 @@
+// Package script runs prepared lists of system calls between fork and exec.
+//
+// A Go process cannot fork: the child has one thread and a runtime that needs
+// many. What must happen between fork and exec is therefore written down
+// beforehand as data, and executed in the child by a short loop in assembly that
+// uses registers only: no stack, no allocation, no runtime. Because it touches no
+// stack, several children may run in the parent's memory at the same time, and
+// report what failed simply by writing it there.
+//
+//	var child, first script.Sequence
+//	child.Do("become read only", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+//	child.Do("execute", unix.SYS_EXECVE, script.String("/bin/true"), argv, env)
+//	first.Clone("fork", unix.CLONE_VM|unix.SIGCHLD, &child, pid)
+//	…
+//	n, err := script.Start(unix.CLONE_VM|unix.CLONE_VFORK|unix.SIGCHLD, &first, nil)
+//
+// # Limitations
+//
+// The memory of every sequence must stay reachable until the last child that
+// runs one has executed a program or ended: see [Sequence.Keep].
+package script
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+// step is one line of a sequence. The assembly knows its layout.
+type step struct {
+	nr      uintptr
+	args    [6]uintptr
+	deref   uintptr  // bit i: args[i] is where the 32-bit argument lies
+	out     *uint32  // where the result goes
+	forgive uintptr  // an errno that is no failure
+	kind    uintptr  // see below
+	jump    *step    // clone: where the child goes on
+	report  *failure // where a failure is written
+}
+
+const stepSize = unsafe.Sizeof(step{})
+
+// Kinds of steps.
+const (
+	kindCall  = iota
+	kindClone // a call that returns twice
+	kindEqual // args[0] points to the 64-bit value args[1], or the step fails with args[2]
+	kindAwait // until the 32-bit word args[0] points to is not 0, sleep for what args[1] says
+)
+
+// failure is written by the child that fails, just before it exits.
+type failure struct {
+	step  uintptr
+	errno uintptr
+}
+
+// ExitStatus is what a child exits with when one of its steps fails.
+const ExitStatus = 125
+
+// Value is a 32-bit word that is known only when a sequence runs: a result that
+// a later step uses, or that a structure in memory holds.
+type Value struct{ word *uint32 }
+
+// NewValue returns a word of its own.
+func NewValue() Value { return Value{new(uint32)} }
+
+// ValueAt returns the word at p, part of a structure that a call takes.
+func ValueAt(p *uint32) Value { return Value{p} }
+
+// Load returns the word, as the children left it.
+func (v Value) Load() uint32 { return *v.word }
+
+// Pointer is the address of something that stays alive with the sequence.
+type Pointer struct {
+	p    unsafe.Pointer
+	keep any
+}
+
+// String returns a C string.
+func String(s string) Pointer {
+	b := append([]byte(s), 0)
+	return Pointer{unsafe.Pointer(&b[0]), b}
+}
+
+// Strings returns a list of C strings as execve takes it.
+func Strings(list []string) Pointer {
+	words := make([]unsafe.Pointer, len(list)+1)
+	for i, s := range list {
+		words[i] = String(s).p
+	}
+	return Pointer{unsafe.Pointer(&words[0]), words}
+}
+
+// Struct returns the address of a structure. It must not move: p points to the heap.
+func Struct[T any](p *T) Pointer { return Pointer{unsafe.Pointer(p), p} }
+
+// Sequence is a list of steps that one process runs. The zero Sequence is empty.
+type Sequence struct {
+	steps    []step
+	what     []string
+	keep     []any
+	children []*Sequence // of the clone steps, in order
+	failure  *failure
+}
+
+// Step is a step just added, to say more about it.
+type Step struct {
+	s *Sequence
+	i int
+}
+
+// Into stores the call's result.
+func (st Step) Into(v Value) Step {
+	st.s.steps[st.i].out = v.word
+	return st
+}
+
+// Forgive lets the call fail with e.
+func (st Step) Forgive(e unix.Errno) Step {
+	st.s.steps[st.i].forgive = uintptr(e)
+	return st
+}
+
+// Do adds a system call. An argument is an integer, a [Pointer], a [Value], or
+// nil for a null pointer. what is said when it fails.
+func (s *Sequence) Do(what string, nr uintptr, args ...any) Step {
+	st := step{nr: nr}
+	for i, a := range args {
+		st.args[i] = s.arg(&st, i, a)
+	}
+	return s.add(what, st)
+}
+
+func (s *Sequence) arg(st *step, i int, a any) uintptr {
+	switch a := a.(type) {
+	case nil:
+		return 0
+	case int:
+		return uintptr(a)
+	case uintptr:
+		return a
+	case Pointer:
+		s.keep = append(s.keep, a.keep)
+		return uintptr(a.p)
+	case Value:
+		s.keep = append(s.keep, a.word)
+		st.deref |= 1 << i
+		return uintptr(unsafe.Pointer(a.word))
+	}
+	panic(fmt.Sprintf("script: argument of type %T", a))
+}
+
+// Equal adds a check that the word at p is want; otherwise the sequence fails
+// with e.
+func (s *Sequence) Equal(what string, p *uint64, want uint64, e unix.Errno) {
+	s.keep = append(s.keep, p)
+	s.add(what, step{kind: kindEqual, args: [6]uintptr{uintptr(unsafe.Pointer(p)), uintptr(want), uintptr(e)}})
+}
+
+// Await adds a wait until v is not 0.
+func (s *Sequence) Await(what string, v Value) {
+	pause := &unix.Timespec{Nsec: 20_000}
+	s.keep = append(s.keep, v.word, pause)
+	s.add(what, step{kind: kindAwait, args: [6]uintptr{uintptr(unsafe.Pointer(v.word)), uintptr(unsafe.Pointer(pause))}})
+}
+
+// Clone adds a fork: the child runs child, and must share memory (CLONE_VM).
+func (s *Sequence) Clone(what string, flags uintptr, child *Sequence, pid Value) {
+	s.children = append(s.children, child)
+	s.add(what, step{nr: unix.SYS_CLONE, kind: kindClone, args: [6]uintptr{flags}, out: pid.word})
+}
+
+func (s *Sequence) add(what string, st step) Step {
+	s.steps = append(s.steps, st)
+	s.what = append(s.what, what)
+	return Step{s, len(s.steps) - 1}
+}
+
+// Keep keeps everything that s needs alive until it is called.
+func (s *Sequence) Keep() { runtime.KeepAlive(s) }
+
+// link fixes addresses: no step may be added afterwards. Running past the last
+// step must be impossible, so one that fails closes each list.
+func (s *Sequence) link() {
+	s.failure = new(failure)
+	s.Equal("end of sequence", new(uint64), 1, unix.ENOEXEC)
+	child := 0
+	for i := range s.steps {
+		st := &s.steps[i]
+		st.report = s.failure
+		if st.kind == kindClone {
+			s.children[child].link()
+			st.jump = &s.children[child].steps[0]
+			child++
+		}
+	}
+}
+
+// Err returns what failed, once the process that ran s has ended.
+func (s *Sequence) Err() error {
+	if s.failure == nil || s.failure.step == 0 {
+		return nil
+	}
+	i := (s.failure.step - uintptr(unsafe.Pointer(&s.steps[0]))) / stepSize
+	return fmt.Errorf("%s: %w", s.what[i], unix.Errno(s.failure.errno))
+}
+
+// Start forks a child that runs s. flags must have CLONE_VM|CLONE_VFORK: Start
+// returns when the child has executed a program or ended. pid, if it is set, is
+// known to other threads as soon as the child exists. Every signal is blocked in
+// the children; [Sequence.RestoreSignals] undoes that.
+func Start(flags uintptr, s *Sequence, pid Value) (int, error) {
+	s.link()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	old, err := sys.AllSignals()
+	if err != nil {
+		return 0, fmt.Errorf("block signals: %w", err)
+	}
+	word := pid.word
+	if word != nil {
+		flags |= unix.CLONE_PARENT_SETTID
+	}
+	n, errno := spawn(flags, &s.steps[0], word)
+	if err := sys.RestoreSignals(old); err != nil {
+		return 0, fmt.Errorf("unblock signals: %w", err)
+	}
+	if errno != 0 {
+		return 0, unix.Errno(errno)
+	}
+	return int(n), nil
+}
+
+// RestoreSignals adds what makes the process's signals as they were for the
+// parent: handlers, which would run Go code, go back to their defaults; what is
+// ignored stays ignored, and blocked what was blocked when this is called.
+func (s *Sequence) RestoreSignals() error {
+	handled, err := sys.HandledSignals()
+	if err != nil {
+		return err
+	}
+	mask := new(uint64)
+	if *mask, err = sys.AllSignals(); err != nil {
+		return err
+	}
+	if err := sys.RestoreSignals(*mask); err != nil {
+		return err
+	}
+	act := Struct(new([4]uintptr)) // SIG_DFL
+	for _, sig := range handled {
+		s.Do("reset signal", unix.SYS_RT_SIGACTION, int(sig), act, nil, 8)
+	}
+	s.Do("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, Struct(mask), nil, 8)
+	return nil
+}
+
+// spawn is in assembly.
+//
+//go:noescape
+func spawn(flags uintptr, first *step, pid *uint32) (n, errno uintptr)

@@ -1,0 +1,138 @@
+#include "textflag.h"
+
+// Layout of a step; script_test.go checks it.
+#define NR 0
+#define ARG0 8
+#define ARG1 16
+#define ARG2 24
+#define ARG3 32
+#define ARG4 40
+#define ARG5 48
+#define DEREF 56
+#define OUT 64
+#define FORGIVE 72
+#define KIND 80
+#define JUMP 88
+#define REPORT 96
+#define STEP 104
+
+#define SYS_clone 56
+#define SYS_nanosleep 35
+#define SYS_exit_group 231
+
+// func spawn(flags uintptr, first *step, pid *uint32) (n, errno uintptr)
+//
+// The child shares the stack with its suspended parent and must not touch it:
+// from the first SYSCALL on it uses registers only. R12 is the current step.
+TEXT ·spawn(SB),NOSPLIT,$0-40
+	MOVQ	flags+0(FP), DI
+	MOVQ	first+8(FP), R12
+	MOVQ	pid+16(FP), DX
+	XORQ	SI, SI
+	XORQ	R10, R10
+	XORQ	R8, R8
+	XORQ	R9, R9
+	MOVQ	$SYS_clone, AX
+	SYSCALL
+	CMPQ	AX, $0xfffffffffffff001
+	JCC	refused
+	TESTQ	AX, AX
+	JZ	run
+	MOVQ	AX, n+24(FP)
+	MOVQ	$0, errno+32(FP)
+	RET
+
+refused:
+	NEGQ	AX
+	MOVQ	$0, n+24(FP)
+	MOVQ	AX, errno+32(FP)
+	RET
+
+run:
+	MOVQ	KIND(R12), AX
+	CMPQ	AX, $2
+	JEQ	equal
+	CMPQ	AX, $3
+	JEQ	await
+	MOVQ	DEREF(R12), R13
+	MOVQ	ARG0(R12), DI
+	BTQ	$0, R13
+	JCC	arg1
+	MOVL	(DI), DI
+arg1:
+	MOVQ	ARG1(R12), SI
+	BTQ	$1, R13
+	JCC	arg2
+	MOVL	(SI), SI
+arg2:
+	MOVQ	ARG2(R12), DX
+	BTQ	$2, R13
+	JCC	arg3
+	MOVL	(DX), DX
+arg3:
+	MOVQ	ARG3(R12), R10
+	BTQ	$3, R13
+	JCC	arg4
+	MOVL	(R10), R10
+arg4:
+	MOVQ	ARG4(R12), R8
+	BTQ	$4, R13
+	JCC	arg5
+	MOVL	(R8), R8
+arg5:
+	MOVQ	ARG5(R12), R9
+	BTQ	$5, R13
+	JCC	call
+	MOVL	(R9), R9
+call:
+	MOVQ	NR(R12), AX
+	SYSCALL
+	CMPQ	AX, $0xfffffffffffff001
+	JCC	failed
+	CMPQ	KIND(R12), $1
+	JNE	store
+	TESTQ	AX, AX
+	JNZ	store
+	MOVQ	JUMP(R12), R12
+	JMP	run
+
+store:
+	MOVQ	OUT(R12), BX
+	TESTQ	BX, BX
+	JZ	next
+	MOVL	AX, (BX)
+next:
+	ADDQ	$STEP, R12
+	JMP	run
+
+equal:
+	MOVQ	ARG0(R12), BX
+	MOVQ	(BX), BX
+	MOVQ	ARG2(R12), AX
+	CMPQ	BX, ARG1(R12)
+	JEQ	next
+	JMP	report
+
+await:
+	MOVQ	ARG0(R12), BX
+	MOVL	(BX), CX
+	TESTL	CX, CX
+	JNZ	next
+	MOVQ	ARG1(R12), DI
+	XORQ	SI, SI
+	MOVQ	$SYS_nanosleep, AX
+	SYSCALL
+	JMP	await
+
+failed:
+	NEGQ	AX
+	CMPQ	AX, FORGIVE(R12)
+	JEQ	next
+report:
+	MOVQ	REPORT(R12), BX
+	MOVQ	AX, 8(BX)
+	MOVQ	R12, 0(BX)
+	MOVQ	$125, DI
+	MOVQ	$SYS_exit_group, AX
+	SYSCALL
+	INT	$3

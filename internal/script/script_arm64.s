@@ -1,0 +1,131 @@
+#include "textflag.h"
+
+// Layout of a step; script_test.go checks it.
+#define NR 0
+#define ARG0 8
+#define ARG1 16
+#define ARG2 24
+#define ARG3 32
+#define ARG4 40
+#define ARG5 48
+#define DEREF 56
+#define OUT 64
+#define FORGIVE 72
+#define KIND 80
+#define JUMP 88
+#define REPORT 96
+#define STEP 104
+
+#define SYS_clone 220
+#define SYS_nanosleep 101
+#define SYS_exit_group 94
+
+// func spawn(flags uintptr, first *step, pid *uint32) (n, errno uintptr)
+//
+// The child shares the stack with its suspended parent and must not touch it:
+// from the first SVC on it uses registers only. R20 is the current step.
+TEXT ·spawn(SB),NOSPLIT,$0-40
+	MOVD	flags+0(FP), R0
+	MOVD	first+8(FP), R20
+	MOVD	pid+16(FP), R2
+	MOVD	ZR, R1
+	MOVD	ZR, R3
+	MOVD	ZR, R4
+	MOVD	ZR, R5
+	MOVD	$SYS_clone, R8
+	SVC
+	CMN	$4095, R0
+	BCS	refused
+	CBZ	R0, run
+	MOVD	R0, n+24(FP)
+	MOVD	ZR, errno+32(FP)
+	RET
+
+refused:
+	NEG	R0, R0
+	MOVD	ZR, n+24(FP)
+	MOVD	R0, errno+32(FP)
+	RET
+
+run:
+	MOVD	KIND(R20), R9
+	CMP	$2, R9
+	BEQ	equal
+	CMP	$3, R9
+	BEQ	await
+	MOVD	DEREF(R20), R10
+	MOVD	ARG0(R20), R0
+	TBZ	$0, R10, arg1
+	MOVWU	(R0), R0
+arg1:
+	MOVD	ARG1(R20), R1
+	TBZ	$1, R10, arg2
+	MOVWU	(R1), R1
+arg2:
+	MOVD	ARG2(R20), R2
+	TBZ	$2, R10, arg3
+	MOVWU	(R2), R2
+arg3:
+	MOVD	ARG3(R20), R3
+	TBZ	$3, R10, arg4
+	MOVWU	(R3), R3
+arg4:
+	MOVD	ARG4(R20), R4
+	TBZ	$4, R10, arg5
+	MOVWU	(R4), R4
+arg5:
+	MOVD	ARG5(R20), R5
+	TBZ	$5, R10, call
+	MOVWU	(R5), R5
+call:
+	MOVD	NR(R20), R8
+	SVC
+	CMN	$4095, R0
+	BCS	failed
+	MOVD	KIND(R20), R9
+	CMP	$1, R9
+	BNE	store
+	CBNZ	R0, store
+	MOVD	JUMP(R20), R20
+	B	run
+
+store:
+	MOVD	OUT(R20), R9
+	CBZ	R9, next
+	MOVW	R0, (R9)
+next:
+	ADD	$STEP, R20
+	B	run
+
+equal:
+	MOVD	ARG0(R20), R9
+	MOVD	(R9), R9
+	MOVD	ARG1(R20), R10
+	MOVD	ARG2(R20), R0
+	CMP	R9, R10
+	BEQ	next
+	B	report
+
+await:
+	MOVD	ARG0(R20), R9
+	MOVWU	(R9), R9
+	CBNZ	R9, next
+	MOVD	ARG1(R20), R0
+	MOVD	ZR, R1
+	MOVD	$SYS_nanosleep, R8
+	SVC
+	B	await
+
+failed:
+	NEG	R0, R0
+	MOVD	FORGIVE(R20), R9
+	CMP	R0, R9
+	BEQ	next
+report:
+	MOVD	REPORT(R20), R9
+	MOVD	R0, 8(R9)
+	MOVD	R20, 0(R9)
+	MOVD	$125, R0
+	MOVD	$SYS_exit_group, R8
+	SVC
+	BRK

@@ -1,0 +1,169 @@
+package script
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The assembly knows these numbers.
+func TestLayout(t *testing.T) {
+	var s step
+	for what, got := range map[string][2]uintptr{
+		"args":    {unsafe.Offsetof(s.args), 8},
+		"deref":   {unsafe.Offsetof(s.deref), 56},
+		"out":     {unsafe.Offsetof(s.out), 64},
+		"forgive": {unsafe.Offsetof(s.forgive), 72},
+		"kind":    {unsafe.Offsetof(s.kind), 80},
+		"jump":    {unsafe.Offsetof(s.jump), 88},
+		"report":  {unsafe.Offsetof(s.report), 96},
+		"size":    {stepSize, 104},
+	} {
+		if got[0] != got[1] {
+			t.Errorf("%s: %d, the assembly has %d", what, got[0], got[1])
+		}
+	}
+}
+
+const vfork = unix.CLONE_VM | unix.CLONE_VFORK | uintptr(unix.SIGCHLD)
+
+func status(t *testing.T, pid int) unix.WaitStatus {
+	t.Helper()
+	var st unix.WaitStatus
+	for {
+		_, err := unix.Wait4(pid, &st, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+}
+
+func TestExecute(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	var s Sequence
+	fd := NewValue()
+	s.Do("open", unix.SYS_OPENAT, unix.AT_FDCWD, String(out), unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o600).Into(fd)
+	s.Do("forgiven", unix.SYS_MKDIRAT, unix.AT_FDCWD, String("/"), 0o700).Forgive(unix.EEXIST)
+	s.Do("redirect", unix.SYS_DUP3, fd, 1, 0)
+	if err := s.RestoreSignals(); err != nil {
+		t.Fatal(err)
+	}
+	s.Do("execute", unix.SYS_EXECVE, String("/bin/sh"), Strings([]string{"sh", "-c", "echo $X; kill -0 $$; exit 7"}), Strings([]string{"X=yes"}))
+	pid, err := Start(vfork, &s, Value{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := status(t, pid); st.ExitStatus() != 7 {
+		t.Errorf("status %#x, want exit 7", st)
+	}
+	s.Keep()
+	if err := s.Err(); err != nil {
+		t.Error(err)
+	}
+	if b, _ := os.ReadFile(out); string(b) != "yes\n" {
+		t.Errorf("program wrote %q", b)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	word := new(uint64)
+	*word = 1 << 40
+	cases := []struct {
+		name string
+		add  func(*Sequence)
+		want unix.Errno
+	}{
+		{"a call fails", func(s *Sequence) {
+			s.Do("x", unix.SYS_OPENAT, unix.AT_FDCWD, String("/nonexistent"), 0, 0)
+		}, unix.ENOENT},
+		{"another errno than the forgiven one", func(s *Sequence) {
+			s.Do("x", unix.SYS_MKDIRAT, unix.AT_FDCWD, String("/proc/x/y"), 0).Forgive(unix.EEXIST)
+		}, unix.ENOENT},
+		{"nothing to execute", func(s *Sequence) {
+			s.Do("x", unix.SYS_EXECVE, String("/dev/null"), Strings(nil), Strings(nil))
+		}, unix.EACCES},
+		{"a word differs in its high half", func(s *Sequence) { s.Equal("x", word, 0, unix.ESTALE) }, unix.ESTALE},
+		{"a word that does not", func(s *Sequence) {
+			s.Equal("y", word, 1<<40, unix.ESTALE)
+			s.Do("x", unix.SYS_CLOSE, 9999)
+		}, unix.EBADF},
+	}
+	for _, c := range cases {
+		var s Sequence
+		c.add(&s)
+		s.Do("not reached", unix.SYS_EXIT_GROUP, 0)
+		pid, err := Start(vfork, &s, Value{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := status(t, pid); st.ExitStatus() != ExitStatus {
+			t.Errorf("%s: status %#x, want exit %d", c.name, st, ExitStatus)
+		}
+		s.Keep()
+		if err := s.Err(); !errors.Is(err, c.want) || err.Error()[:2] != "x:" {
+			t.Errorf("%s: %v, want x: %v", c.name, err, c.want)
+		}
+	}
+}
+
+func TestEndOfSequenceFails(t *testing.T) {
+	var s Sequence
+	s.Do("nothing", unix.SYS_GETPID)
+	pid, err := Start(vfork, &s, Value{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status(t, pid)
+	if s.Err() == nil {
+		t.Error("ran past the last step")
+	}
+}
+
+// Two children at once in the parent's memory, while the parent's other
+// threads allocate and collect.
+func TestGrandchild(t *testing.T) {
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				runtime.GC()
+			}
+		}
+	}()
+	for range 50 {
+		pid, ready, pidOf := NewValue(), NewValue(), NewValue()
+		var first, second Sequence
+		second.Do("get pid", unix.SYS_GETPID).Into(ready)
+		second.Do("leave", unix.SYS_EXIT_GROUP, 3)
+		first.Clone("fork", unix.CLONE_VM|uintptr(unix.SIGCHLD), &second, pid)
+		first.Await("the other", ready)
+		first.Do("collect", unix.SYS_WAIT4, pid, nil, 0, nil).Into(pidOf)
+		first.Do("leave", unix.SYS_EXIT_GROUP, 4)
+		started := NewValue()
+		n, err := Start(vfork, &first, started)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := status(t, n); st.ExitStatus() != 4 {
+			t.Fatalf("status %#x, %v, %v", st, first.Err(), second.Err())
+		}
+		first.Keep()
+		second.Keep()
+		if pid.Load() != ready.Load() || pid.Load() != pidOf.Load() || int(started.Load()) != n {
+			t.Fatalf("pids %d %d %d, %d %d", pid.Load(), ready.Load(), pidOf.Load(), n, started.Load())
+		}
+	}
+}
