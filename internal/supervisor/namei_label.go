@@ -3,6 +3,7 @@ package supervisor
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"sync"
@@ -170,32 +171,45 @@ func setLabel(c *Call, id uint64) error {
 	if err != nil || old == id {
 		return err
 	}
-	tgid, err := c.TGID()
+	st, err := c.readStatus()
 	if err != nil {
 		return err
 	}
 	if err := c.Check(); err != nil {
 		return err
 	}
-	return LabelProcess(tgid, id)
+	return applyLabel(st, st.tgid, id)
 }
 
 // LabelProcess makes the directory label stands for the working directory of
-// process pid, 0 for the calling one; label 0 makes it the kernel's again.
-func LabelProcess(pid int, label uint64) error {
-	var lim unix.Rlimit
-	if err := unix.Prlimit(pid, unix.RLIMIT_LOCKS, nil, &lim); err != nil {
-		return err
+// process pid; label 0 makes it the kernel's again.
+func (s *Supervisor) LabelProcess(pid int, label uint64) error {
+	st, err := s.processStatus(pid)
+	if err == nil {
+		err = applyLabel(st, pid, label)
 	}
-	lim.Cur = lim.Max
+	if err != nil {
+		return fmt.Errorf("label process %d: %w", pid, err)
+	}
+	return nil
+}
+
+// applyLabel sets the soft limit to label, or as high as it may be for none.
+func applyLabel(st *status, pid int, label uint64) error {
+	lim := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	if label != 0 {
 		lim.Cur = labelMark | label
 	}
-	return unix.Prlimit(pid, unix.RLIMIT_LOCKS, &lim, nil)
+	err := unix.Prlimit(pid, unix.RLIMIT_LOCKS, &lim, nil)
+	if err == unix.EPERM && st.uid[0] != uint32(unix.Getuid()) {
+		err = sys.PrlimitAs(st.uid[0], st.gid[0], pid, unix.RLIMIT_LOCKS, &lim)
+	}
+	return err
 }
 
 // StartDir finds the sandbox directory name for a program's start. When host is
-// not empty the program is started there; else LabelProcess is used with label.
+// not empty the program is started there; else [Supervisor.LabelProcess] is given
+// label before it executes.
 func (s *Supervisor) StartDir(name string) (host string, label uint64, err error) {
 	p := s.namei.(*planNamei)
 	obj, err := p.ns.Resolve(func() (lookup.Base, error) { return lookup.Base{}, unix.EINVAL }, name, lookup.Options{Follow: true})

@@ -16,10 +16,7 @@ var cwdHandlers = map[string]Handler{
 	"prlimit64": hidingLabel(1, func(c *Call) error { return writeUnlimited(c, c.Arg(3)) }),
 }
 
-const (
-	chdirReason  = "a working directory grants nothing: every name that starts there is judged on its own"
-	limitsReason = "registers decide, and the resource is not the one that carries the label"
-)
+const chdirReason = "a working directory grants nothing: every name that starts there is judged on its own"
 
 func chdir(c *Call) Result {
 	n, err := at{cwd, 0}.read(c)
@@ -133,20 +130,13 @@ func getcwd(c *Call) Result {
 }
 
 // hidingLabel answers limit calls about the resource that carries the label as
-// if it were unlimited and could be set. Others go on to the handler of both
-// engines, or to the kernel.
+// if it were unlimited and could be set. The filter asks about no other.
 func hidingLabel(resource int, answer func(*Call) error) Handler {
 	return func(c *Call) Result {
-		if uint32(c.Arg(resource)) == unix.RLIMIT_LOCKS {
-			return Fail(answer(c))
+		if uint32(c.Arg(resource)) != unix.RLIMIT_LOCKS {
+			return Errno(unix.EPERM)
 		}
-		if h, ok := handlers[c.Name]; ok {
-			return h(c)
-		}
-		if resource == 1 && c.Int(0) != 0 {
-			return Errno(unix.EPERM) // of another process
-		}
-		return Continue(limitsReason)
+		return Fail(answer(c))
 	}
 }
 

@@ -21,8 +21,6 @@ var statHandlers = map[string]Handler{
 	"readlink":   readlinks(at{cwd, 0}, 1, 2),
 	"readlinkat": readlinks(at{0, 1}, 2, 3),
 	"statfs":     onObject(at{cwd, 0}, followed, statfsInto),
-	// A handle names a file without any directory: nothing would judge it.
-	"name_to_handle_at": func(*Call) Result { return Errno(unix.EOPNOTSUPP) },
 }
 
 // mayStat asks for Fstat; an own descriptor of something outside may always be
