@@ -190,6 +190,26 @@ func TestDocumented(t *testing.T) {
 	}
 }
 
+// TestLossesCompleted: the shells that can not ask us know every loss that is
+// not the loss of one right.
+func TestLossesCompleted(t *testing.T) {
+	var names []string
+	for _, loss := range policy.WeakerNames() {
+		if _, err := rights.ParseRight(loss.Name); err != nil {
+			names = append(names, loss.Name)
+		}
+	}
+	for _, file := range []string{"completions/_capsicum", "completions/capsicum.fish"} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), strings.Join(names, " ")) {
+			t.Errorf("%s does not list %s", file, strings.Join(names, " "))
+		}
+	}
+}
+
 func TestVersionInChangelog(t *testing.T) {
 	text, err := os.ReadFile("../../CHANGELOG.md")
 	if err != nil {
