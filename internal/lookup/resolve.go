@@ -126,6 +126,9 @@ func (n *Namespace) leap(b Base, name string, opts Options) (position, bool, err
 			continue
 		}
 		k := nd.kid(c)
+		if k == nil && e == nil && c != ".." {
+			return position{}, true, missing(c)
+		}
 		if k == nil {
 			break
 		}
@@ -139,6 +142,10 @@ func (n *Namespace) leap(b Base, name string, opts Options) (position, bool, err
 		}
 		nd, rest = k, tail
 	}
+	if e == nil && rest == "" {
+		at, err := n.place(nd.path, nil)
+		return at, true, err
+	}
 	if e == nil || e.Kind != plan.Dir && e.Kind != plan.Tmpfs || hasDotDot(rest) {
 		return position{}, false, nil
 	}
@@ -151,6 +158,14 @@ func (n *Namespace) leap(b Base, name string, opts Options) (position, bool, err
 		at.node = nd
 	}
 	return at, ok, err
+}
+
+// missing says which error a name has that the plan does not mention.
+func missing(c string) error {
+	if len(c) > nameMax {
+		return unix.ENAMETOOLONG
+	}
+	return unix.ENOENT
 }
 
 func hasDotDot(p string) bool {

@@ -210,8 +210,12 @@ func (o opening) existing(c *Call, obj *lookup.Object) (*sys.FD, error) {
 	var n int
 	name := sys.FDName(obj.FD())
 	if isType(mode, unix.S_IFREG) || isType(mode, unix.S_IFDIR) || o.has(unix.O_NONBLOCK) {
+		as := c.As
+		if o.has(unix.O_TMPFILE) {
+			as = c.AsCreator
+		}
 		err = sys.Retry(func() error {
-			return c.AsCreator(func() (err error) { n, err = unix.Open(name, flags, uint32(o.mode)); return err })
+			return as(func() (err error) { n, err = unix.Open(name, flags, uint32(o.mode)); return err })
 		})
 	} else {
 		c.Yield() // a FIFO waits for its other end

@@ -272,15 +272,32 @@ func allOperations() map[string]func([]string) string {
 			c := exec.Command(a[0])
 			c.Path = a[0] // no search
 			c.Env = []string{}
-		c.Stdin = strings.NewReader("") // no /dev/null here
+			c.Stdin = strings.NewReader("") // no /dev/null here
 			out, err := c.CombinedOutput()
 			if err != nil {
 				return errnoName(err)
 			}
 			return "ran:" + strings.TrimSpace(string(out))
 		},
-		"umask":   func(a []string) string { return fmt.Sprintf("%o", unix.Umask(num(a[0]))) },
-		"pid":     func([]string) string { return strconv.Itoa(os.Getpid()) },
+		"umask": func(a []string) string { return fmt.Sprintf("%o", unix.Umask(num(a[0]))) },
+		"pid":   func([]string) string { return strconv.Itoa(os.Getpid()) },
+		"badptr": func([]string) string {
+			const nowhere = 0x1000
+			end, err := unix.Mmap(-1, 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+			if err != nil {
+				return errnoName(err)
+			}
+			copy(end[4092:], "/abc") // no terminator before the page that goes away
+			page := uintptr(unsafe.Pointer(&end[0]))
+			if _, _, e := unix.Syscall(unix.SYS_MUNMAP, page+4096, 4096, 0); e != 0 {
+				return errnoName(e)
+			}
+			_, _, a := unix.Syscall6(unix.SYS_OPENAT, ^uintptr(99), nowhere, 0, 0, 0, 0)
+			_, _, b := unix.Syscall6(unix.SYS_OPENAT, ^uintptr(99), page+4092, 0, 0, 0, 0)
+			_, _, c := unix.Syscall6(unix.SYS_NEWFSTATAT, ^uintptr(99), str("/"), nowhere, 0, 0, 0)
+			_, _, d := unix.Syscall(unix.SYS_GETCWD, nowhere, 100, 0)
+			return fmt.Sprint(errnoName(a), " ", errnoName(b), " ", errnoName(c), " ", errnoName(d))
+		},
 		"setsid":  simple(func([]string) error { _, err := unix.Setsid(); return err }),
 		"environ": func([]string) string { return thread(func() string { return operate("read /proc/self/environ") }) },
 		"threadstat": func([]string) string {

@@ -346,7 +346,7 @@ func (t *procTree) access(name string) (access, error) {
 // opensProc judges an open of a file of /proc. Those of a process are left to
 // the kernel's own rules; the machine's are read only.
 func (o opening) opensProc(place *lookup.Place) error {
-	if (o.writes() || o.has(unix.O_TRUNC)) && !ofProcess(place.Proc) {
+	if (o.writes() || o.has(unix.O_TRUNC)) && !writable(place.Proc) {
 		return unix.EACCES
 	}
 	if o.has(unix.O_TMPFILE) {
@@ -355,14 +355,16 @@ func (o opening) opensProc(place *lookup.Place) error {
 	return nil
 }
 
-func ofProcess(name string) bool {
+// writable reports whether the kernel may decide who writes to a file of /proc.
+func writable(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	_, ok := number(first)
-	return ok
+	_, last, _ := cutLast(name)
+	return ok && planTables[last] == nil
 }
 
 func accessProc(place *lookup.Place, mode uint32) error {
-	if mode&unix.W_OK != 0 && !ofProcess(place.Proc) {
+	if mode&unix.W_OK != 0 && !writable(place.Proc) {
 		return unix.EACCES
 	}
 	return nil
