@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/capsicum-go/capsicum/internal/cbpf"
@@ -20,7 +21,7 @@ func Compile(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 	if calls == nil {
 		return nil, fmt.Errorf("compile filter for %s: %w", arch, unix.EINVAL)
 	}
-	c := compiler{blocks: make(map[string]cbpf.Label)}
+	c := compiler{blocks: make(map[string]cbpf.Label), made: make(map[*Rule]cbpf.Label)}
 	other := c.verdict(unlisted)
 	var ranges []cbpf.Range
 	for _, e := range calls {
@@ -58,6 +59,7 @@ func Compile(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 type compiler struct {
 	cbpf.Builder
 	blocks  map[string]cbpf.Label
+	made    map[*Rule]cbpf.Label // by the first of the rules that rows share
 	pending []block
 }
 
@@ -68,15 +70,20 @@ type block struct {
 
 // block returns the label of the code for the call called name.
 func (c *compiler) block(name string, o Options) (cbpf.Label, error) {
-	row := rows[name]
+	row := table()[name]
 	if row == nil {
 		return c.verdict(unlisted), nil
+	}
+	first := &row.Rules[0]
+	if l, ok := c.made[first]; ok {
+		return l, nil
 	}
 	rules, err := row.active(o)
 	if err != nil {
 		return 0, err
 	}
-	return c.share(rules), nil
+	c.made[first] = c.share(rules)
+	return c.made[first], nil
 }
 
 // verdict returns the label of a block that decides v.
@@ -101,7 +108,8 @@ func key(rules []Rule) string {
 			b.WriteString(t.key())
 			b.WriteByte(';')
 		}
-		fmt.Fprintf(&b, "=%x\n", uint32(r.Do))
+		b.WriteString(strconv.FormatUint(uint64(r.Do), 16))
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

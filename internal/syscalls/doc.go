@@ -32,8 +32,8 @@ func Markdown() []byte {
 	index(&b)
 	for _, f := range families {
 		fmt.Fprintf(&b, "\n## %s\n", f.title)
-		for i := range f.groups {
-			f.groups[i].write(&b)
+		for _, g := range f.groups() {
+			g.write(&b)
 		}
 	}
 	return []byte(b.String())

@@ -97,7 +97,7 @@ func TestFilterIsTheTable(t *testing.T) {
 					agree(t, prog, a, nr, [6]uint64{}, o)
 					continue
 				}
-				rows[name].cross(func(args [6]uint64) { agree(t, prog, a, nr, args, o) })
+				table()[name].cross(func(args [6]uint64) { agree(t, prog, a, nr, args, o) })
 			}
 		}
 	})
@@ -139,7 +139,7 @@ func TestAlwaysAllowedIsConst(t *testing.T) {
 		for _, a := range sysno.Arches() {
 			prog := compile(t, a, o)
 			for _, e := range sysno.Table(a) {
-				rules, err := rows[e.Name].active(o)
+				rules, err := table()[e.Name].active(o)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -216,7 +216,7 @@ func TestRandomOptions(t *testing.T) {
 			e := rapid.SampledFrom(sysno.Table(a)).Draw(r, "call")
 			var args [6]uint64
 			for i := range args {
-				args[i] = rapid.OneOf(rapid.SampledFrom(rows[e.Name].interesting(i)), rapid.Uint64()).Draw(r, "arg")
+				args[i] = rapid.OneOf(rapid.SampledFrom(table()[e.Name].interesting(i)), rapid.Uint64()).Draw(r, "arg")
 			}
 			agree(t, prog, a, uint32(e.Nr), args, o)
 		}

@@ -1,10 +1,9 @@
 package syscalls
 
 import (
-	"fmt"
 	"math"
 	"slices"
-	"strings"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -117,10 +116,10 @@ func notNull(text string, arg int) ArgTest {
 
 // key identifies the code that t compiles to.
 func (t ArgTest) key() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d&%x/%d", t.Arg, t.Mask, t.Op)
+	b := append(make([]byte, 0, 64), byte('0'+t.Arg), byte('a'+t.Op))
+	b = strconv.AppendUint(b, t.Mask, 16)
 	for _, v := range t.Values {
-		fmt.Fprintf(&b, ",%x", v)
+		b = strconv.AppendUint(append(b, ','), v, 16)
 	}
-	return b.String()
+	return string(b)
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/capsicum-go/capsicum/internal/sysno"
 	"golang.org/x/sys/unix"
@@ -36,11 +37,11 @@ type group struct {
 	rules []Rule
 }
 
-// rows is the table by name.
-var rows = func() map[string]*Row {
+// table is the table by name, made when it is first needed.
+var table = sync.OnceValue(func() map[string]*Row {
 	out := make(map[string]*Row)
 	for _, family := range families {
-		for _, g := range family.groups {
+		for _, g := range family.groups() {
 			for _, name := range strings.Fields(g.names) {
 				if out[name] != nil {
 					panic("syscalls: two rows for " + name)
@@ -50,12 +51,13 @@ var rows = func() map[string]*Row {
 		}
 	}
 	return out
-}()
+})
 
-// family is a chapter of the documentation.
+// family is a chapter of the documentation. Its groups are made by a function,
+// so that a start that compiles no filter does not pay for them.
 type family struct {
 	title  string
-	groups []group
+	groups func() []group
 }
 
 var families = []family{
@@ -74,8 +76,8 @@ var families = []family{
 
 // Rows returns every row, sorted by name.
 func Rows() []*Row {
-	out := make([]*Row, 0, len(rows))
-	for _, r := range rows {
+	out := make([]*Row, 0, len(table()))
+	for _, r := range table() {
 		out = append(out, r)
 	}
 	slices.SortFunc(out, func(a, b *Row) int { return strings.Compare(a.Name, b.Name) })
@@ -92,7 +94,7 @@ func Lookup(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (Verdict, *Ro
 	if !ok {
 		return unlisted, nil
 	}
-	row := rows[name]
+	row := table()[name]
 	if row == nil {
 		return unlisted, nil
 	}

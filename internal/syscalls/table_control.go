@@ -69,57 +69,59 @@ var flagCommands = is("FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, FA
 	fsIocSetFlags, fsIocFsSetXattr, fsIocSetVersion, fatSetAttributes)
 
 // flagsGuarded: file flags change through any descriptor of the file.
-var flagsGuarded = or(landlock, lacks(rights.Fchflags))
+func flagsGuarded() Cond { return or(landlock, lacks(rights.Fchflags)) }
 
-var controlGroups = []group{
-	{"ioctl", "Controls a device or file.", []Rule{
-		// The terminal the sandbox shares with the shell that started it.
-		refuse(unix.EPERM, "types into the terminal, or pastes into the console, what the shell outside then reads as commands").
-			where(is("TIOCSTI, TIOCLINUX", 1, tiocSTI, tiocLinux)),
-		refuse(unix.EPERM, "keys given a new meaning stay so after the sandbox has ended").
-			where(is("KDSKBENT, KDSKBSENT, KDSKBDIACR, KDSKBDIACRUC, KDSETKEYCODE", 1,
-				kdSKbEnt, kdSKbSEnt, kdSKbDiacr, kdSKbDiacrUC, kdSetKeycode)),
-		refuse(unix.EPERM, "loads line disciplines, takes the console's output, or hangs up the session outside").
-			where(is("TIOCSETD, TIOCCONS, TIOCVHANGUP", 1, tiocSetD, tiocCons, tiocVHangup)),
-		refuse(unix.ENOTTY, "opens a terminal without a name the supervisor could judge; callers then open it by name").
-			when(landlock).where(is("TIOCGPTPEER", 1, tiocGPtPeer)),
+var controlGroups = func() []group {
+	return []group{
+		{"ioctl", "Controls a device or file.", []Rule{
+			// The terminal the sandbox shares with the shell that started it.
+			refuse(unix.EPERM, "types into the terminal, or pastes into the console, what the shell outside then reads as commands").
+				where(is("TIOCSTI, TIOCLINUX", 1, tiocSTI, tiocLinux)),
+			refuse(unix.EPERM, "keys given a new meaning stay so after the sandbox has ended").
+				where(is("KDSKBENT, KDSKBSENT, KDSKBDIACR, KDSKBDIACRUC, KDSETKEYCODE", 1,
+					kdSKbEnt, kdSKbSEnt, kdSKbDiacr, kdSKbDiacrUC, kdSetKeycode)),
+			refuse(unix.EPERM, "loads line disciplines, takes the console's output, or hangs up the session outside").
+				where(is("TIOCSETD, TIOCCONS, TIOCVHANGUP", 1, tiocSetD, tiocCons, tiocVHangup)),
+			refuse(unix.ENOTTY, "opens a terminal without a name the supervisor could judge; callers then open it by name").
+				when(landlock).where(is("TIOCGPTPEER", 1, tiocGPtPeer)),
 
-		// File systems: these work through a descriptor open for reading.
-		pass("reads and clones").where(is("FS_IOC_GETFLAGS, FS_IOC_FIEMAP, FS_IOC_MEASURE_VERITY, FS_IOC_GET_ENCRYPTION_POLICY*, FS_IOC_FSGETXATTR, "+
-			"FS_IOC_GETVERSION, XFS_IOC_DIOINFO, XFS_IOC_FSGEOMETRY, FICLONE, FICLONERANGE, FIDEDUPERANGE", 1,
-			fsIocGetFlags, fsIocFiemap, fsIocVerity, fsIocGetPolicy, fsIocGetPolicyEx, fsIocFsGetXattr, fsIocGetVersion,
-			xfsIocDioInfo, xfsIocGeometry, unix.FICLONE, unix.FICLONERANGE, unix.FIDEDUPERANGE)),
-		refuse(unix.EPERM, throughFD+"; it is refused to all, because no filter can tell which grant the descriptor is from").
-			when(flagsGuarded).where(flagCommands),
-		pass("the mount decides").where(flagCommands),
-		refuse(unix.ENOTTY, "file systems' own commands make, remove and find names past mounts and Landlock, freeze the file "+
-			"system, or change it for everyone").
-			where(part("type 'f', 'v', 'X', 0x94 (btrfs), 0xbc (bcachefs)", 1, typeMask,
-				fileLetter, versionLetter, xfsLetter, btrfsLetter, bcachefsLetter)),
-		refuse(unix.ENOTTY, "makes a name, given in memory, past Landlock").where(is("OCFS2_IOC_REFLINK", 1, ocfs2Reflink)),
-		refuse(unix.EPERM, "changes a device for everyone who uses it").where(blockControls),
+			// File systems: these work through a descriptor open for reading.
+			pass("reads and clones").where(is("FS_IOC_GETFLAGS, FS_IOC_FIEMAP, FS_IOC_MEASURE_VERITY, FS_IOC_GET_ENCRYPTION_POLICY*, FS_IOC_FSGETXATTR, "+
+				"FS_IOC_GETVERSION, XFS_IOC_DIOINFO, XFS_IOC_FSGEOMETRY, FICLONE, FICLONERANGE, FIDEDUPERANGE", 1,
+				fsIocGetFlags, fsIocFiemap, fsIocVerity, fsIocGetPolicy, fsIocGetPolicyEx, fsIocFsGetXattr, fsIocGetVersion,
+				xfsIocDioInfo, xfsIocGeometry, unix.FICLONE, unix.FICLONERANGE, unix.FIDEDUPERANGE)),
+			refuse(unix.EPERM, throughFD+"; it is refused to all, because no filter can tell which grant the descriptor is from").
+				when(flagsGuarded()).where(flagCommands),
+			pass("the mount decides").where(flagCommands),
+			refuse(unix.ENOTTY, "file systems' own commands make, remove and find names past mounts and Landlock, freeze the file "+
+				"system, or change it for everyone").
+				where(part("type 'f', 'v', 'X', 0x94 (btrfs), 0xbc (bcachefs)", 1, typeMask,
+					fileLetter, versionLetter, xfsLetter, btrfsLetter, bcachefsLetter)),
+			refuse(unix.ENOTTY, "makes a name, given in memory, past Landlock").where(is("OCFS2_IOC_REFLINK", 1, ocfs2Reflink)),
+			refuse(unix.EPERM, "changes a device for everyone who uses it").where(blockControls),
 
-		// Sockets.
-		refuse(unix.EPERM, "opens the file a socket is bound to").where(is("SIOCUNIXFILE", 1, siocUnixFile)),
-		refuse(unix.EPERM, "chooses who is signalled when the descriptor is ready: "+outsiders).when(and(landlock, noSignalScope)).
-			where(is("FIOSETOWN, SIOCSPGRP", 1, fioSetOwn, siocSPgrp)),
-		pass("about the socket itself").where(is("FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP, SIOCATMARK, SIOCGSTAMP*", 1,
-			fioSetOwn, siocSPgrp, fioGetOwn, siocGPgrp, siocAtMark, siocGStamp, siocGStampNs, siocGStampNew, siocGStampNsNew)),
-		refuse(unix.EPERM, "reads and sets the host's interfaces, through any socket").when(and(landlock, withoutNet)).
-			where(part("type 0x89", 1, typeMask, socketLetter)),
+			// Sockets.
+			refuse(unix.EPERM, "opens the file a socket is bound to").where(is("SIOCUNIXFILE", 1, siocUnixFile)),
+			refuse(unix.EPERM, "chooses who is signalled when the descriptor is ready: "+outsiders).when(and(landlock, noSignalScope)).
+				where(is("FIOSETOWN, SIOCSPGRP", 1, fioSetOwn, siocSPgrp)),
+			pass("about the socket itself").where(is("FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP, SIOCATMARK, SIOCGSTAMP*", 1,
+				fioSetOwn, siocSPgrp, fioGetOwn, siocGPgrp, siocAtMark, siocGStamp, siocGStampNs, siocGStampNew, siocGStampNsNew)),
+			refuse(unix.EPERM, "reads and sets the host's interfaces, through any socket").when(and(landlock, withoutNet)).
+				where(part("type 0x89", 1, typeMask, socketLetter)),
 
-		pass(statusOfPassedIO),
-	}},
-	{"fcntl", "Controls a descriptor.", []Rule{
-		refuse(unix.EACCES, leaseReason).where(is("F_SETLEASE", 1, fSetLease), isNot("not F_UNLCK", 2, unix.F_UNLCK)),
-		refuse(unix.EACCES, leaseReason+"; what is set is in memory").where(is("F_SETDELEG", 1, fSetDeleg)),
-		refuse(unix.EPERM, "chooses who is signalled when the descriptor is ready: "+outsiders).when(and(landlock, noSignalScope)).
-			where(is("F_SETOWN", 1, fSetOwn), isNot("not 0", 2, 0)),
-		refuse(unix.EPERM, "chooses who is signalled, in memory: "+outsiders).when(and(landlock, noSignalScope)).
-			where(is("F_SETOWN_EX", 1, fSetOwnEx)),
-		refuse(unix.EPERM, "watches a directory, which a grant withholds").when(lacks(rights.InotifyAdd)).
-			where(is("F_NOTIFY", 1, fNotify)),
-		refuse(unix.EINVAL, "a command newer than this table").where(above("beyond F_SETDELEG", 1, fLast)),
-		pass("concerns the descriptor itself; a lock that keeps others out needs a descriptor open for writing"),
-	}},
+			pass(statusOfPassedIO),
+		}},
+		{"fcntl", "Controls a descriptor.", []Rule{
+			refuse(unix.EACCES, leaseReason).where(is("F_SETLEASE", 1, fSetLease), isNot("not F_UNLCK", 2, unix.F_UNLCK)),
+			refuse(unix.EACCES, leaseReason+"; what is set is in memory").where(is("F_SETDELEG", 1, fSetDeleg)),
+			refuse(unix.EPERM, "chooses who is signalled when the descriptor is ready: "+outsiders).when(and(landlock, noSignalScope)).
+				where(is("F_SETOWN", 1, fSetOwn), isNot("not 0", 2, 0)),
+			refuse(unix.EPERM, "chooses who is signalled, in memory: "+outsiders).when(and(landlock, noSignalScope)).
+				where(is("F_SETOWN_EX", 1, fSetOwnEx)),
+			refuse(unix.EPERM, "watches a directory, which a grant withholds").when(lacks(rights.InotifyAdd)).
+				where(is("F_NOTIFY", 1, fNotify)),
+			refuse(unix.EINVAL, "a command newer than this table").where(above("beyond F_SETDELEG", 1, fLast)),
+			pass("concerns the descriptor itself; a lock that keeps others out needs a descriptor open for writing"),
+		}},
+	}
 }

@@ -53,20 +53,22 @@ var messageRules = []Rule{
 	pass(connectedOnly + " (see socket)"),
 }
 
-var socketGroups = []group{
-	{"socket", "Makes a socket.", append(append([]Rule{}, unixRules...), netRules...)},
-	{"socketpair", "Makes two connected sockets.", append(append([]Rule{}, unixRules...),
-		refuse(unix.EAFNOSUPPORT, "only Unix sockets come in pairs"))},
-	{"bind connect", "Names a socket, or reaches another by name.", []Rule{ask(addressMemory)}},
-	{"sendto", "Sends, maybe to an address.", []Rule{
-		ask(addressMemory + "; with MSG_FASTOPEN it even connects").where(notNull("an address", 4)),
-		pass("no address: the socket's peer was decided when it was connected"),
-	}},
-	{"sendmsg sendmmsg", "Sends, with an address and descriptors in a structure.", messageRules},
-	{"recvfrom recvmsg recvmmsg", "Receives.", []Rule{
-		pass("descriptors come only from peers that connect or accept let through"),
-	}},
-	{"listen accept accept4 getsockname getpeername shutdown getsockopt setsockopt", "Uses a socket.", []Rule{
-		pass("the socket's address was decided by bind"),
-	}},
+var socketGroups = func() []group {
+	return []group{
+		{"socket", "Makes a socket.", append(append([]Rule{}, unixRules...), netRules...)},
+		{"socketpair", "Makes two connected sockets.", append(append([]Rule{}, unixRules...),
+			refuse(unix.EAFNOSUPPORT, "only Unix sockets come in pairs"))},
+		{"bind connect", "Names a socket, or reaches another by name.", []Rule{ask(addressMemory)}},
+		{"sendto", "Sends, maybe to an address.", []Rule{
+			ask(addressMemory + "; with MSG_FASTOPEN it even connects").where(notNull("an address", 4)),
+			pass("no address: the socket's peer was decided when it was connected"),
+		}},
+		{"sendmsg sendmmsg", "Sends, with an address and descriptors in a structure.", messageRules},
+		{"recvfrom recvmsg recvmmsg", "Receives.", []Rule{
+			pass("descriptors come only from peers that connect or accept let through"),
+		}},
+		{"listen accept accept4 getsockname getpeername shutdown getsockopt setsockopt", "Uses a socket.", []Rule{
+			pass("the socket's address was decided by bind"),
+		}},
+	}
 }

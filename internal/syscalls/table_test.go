@@ -38,11 +38,11 @@ func everyOption(f func(Options)) {
 
 func TestEveryCallHasOneRow(t *testing.T) {
 	for _, name := range sysno.Names() {
-		if rows[name] == nil {
+		if table()[name] == nil {
 			t.Errorf("%s has no row", name)
 		}
 	}
-	for name := range rows {
+	for name := range table() {
 		if !slices.Contains(sysno.Names(), name) {
 			t.Errorf("no architecture has %s", name)
 		}

@@ -47,9 +47,6 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// native is the architecture of this machine; the tables exist for no other.
-var native = map[string]sysno.Arch{"amd64": sysno.AMD64, "arm64": sysno.ARM64}[runtime.GOARCH]
-
 // unmade are calls that no argument makes harmless when they pass.
 var unmade = []string{
 	"exit", "exit_group", "fork", "vfork", "rt_sigreturn", "pause", // end, double or stop the victim
@@ -80,7 +77,7 @@ func victim(job string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
-	prog, err := Compile(native, o.Options)
+	prog, err := Compile(sysno.Native, o.Options)
 	if err != nil {
 		return err
 	}
@@ -95,17 +92,17 @@ func victim(job string) error {
 			return err
 		}
 	}
-	for _, e := range sysno.Table(native) {
+	for _, e := range sysno.Table(sysno.Native) {
 		args := harmless(e.Name)
-		v, _ := Lookup(native, uint32(e.Nr), wide(args), o.Options)
+		v, _ := Lookup(sysno.Native, uint32(e.Nr), wide(args), o.Options)
 		if v == Pass && slices.Contains(unmade, e.Name) || v != Pass && !o.Filtered {
 			continue
 		}
 		answers = append(answers, answer{Name: e.Name, Threat: -1, Errno: call(uintptr(e.Nr), args)})
 	}
 	for i, c := range threats {
-		nr, ok := sysno.Nr(native, c.name)
-		if v, _ := Lookup(native, uint32(nr), c.args, o.Options); !ok || v == Pass || !o.Filtered {
+		nr, ok := sysno.Nr(sysno.Native, c.name)
+		if v, _ := Lookup(sysno.Native, uint32(nr), c.args, o.Options); !ok || v == Pass || !o.Filtered {
 			continue
 		}
 		var args [6]uintptr
@@ -191,12 +188,12 @@ func checkVictim(t *testing.T, o Options, filtered, free []answer) {
 	}
 	passed, refused := 0, 0
 	for _, got := range filtered {
-		nr, _ := sysno.Nr(native, got.Name)
+		nr, _ := sysno.Nr(sysno.Native, got.Name)
 		args := wide(harmless(got.Name))
 		if got.Threat >= 0 {
 			args = threats[got.Threat].args
 		}
-		v, _ := Lookup(native, uint32(nr), args, o)
+		v, _ := Lookup(sysno.Native, uint32(nr), args, o)
 		want, isRefusal := v.Refused()
 		if isRefusal {
 			refused++

@@ -1,6 +1,9 @@
 package sysno
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // Kind says what an argument register holds. What matters is whether the
 // register is the argument or only says where in memory the argument is: memory
@@ -42,15 +45,15 @@ func (k Kind) String() string {
 // Args returns the kinds of the arguments of the call called name, in register
 // order. It is empty for calls that take none and for calls that no kernel
 // implements.
-func Args(name string) []Kind { return kinds[name] }
+func Args(name string) []Kind { return kinds()[name] }
 
 // Described reports whether the arguments of the call called name are known.
 func Described(name string) bool {
-	_, ok := kinds[name]
+	_, ok := kinds()[name]
 	return ok
 }
 
-var kinds = func() map[string][]Kind {
+var kinds = sync.OnceValue(func() map[string][]Kind {
 	out := make(map[string][]Kind)
 	for _, s := range signatures {
 		for _, name := range strings.Fields(s.names) {
@@ -58,7 +61,7 @@ var kinds = func() map[string][]Kind {
 		}
 	}
 	return out
-}()
+})
 
 // signatures lists the calls by the kinds of their arguments. Where the two
 // architectures order the arguments of a call differently (clone), the kinds

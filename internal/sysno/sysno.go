@@ -6,6 +6,7 @@ package sysno
 import (
 	"cmp"
 	"slices"
+	"sync"
 )
 
 //go:generate go run ./gen
@@ -80,11 +81,13 @@ func Name(a Arch, nr int) (string, bool) {
 
 // Nr returns the number of the call called name.
 func Nr(a Arch, name string) (int, bool) {
-	nr, ok := byName[a][name]
+	nr, ok := byName()[a][name]
 	return nr, ok
 }
 
-var byName = func() map[Arch]map[string]int {
+// byName is made when it is first needed: most starts of the program look up no
+// name.
+var byName = sync.OnceValue(func() map[Arch]map[string]int {
 	out := make(map[Arch]map[string]int)
 	for _, a := range Arches() {
 		m := make(map[string]int, len(Table(a)))
@@ -94,7 +97,7 @@ var byName = func() map[Arch]map[string]int {
 		out[a] = m
 	}
 	return out
-}()
+})
 
 // Names returns every call name that any architecture has, sorted.
 func Names() []string {
