@@ -92,6 +92,14 @@ func tempDir(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error { // sealed directories keep TempDir from going
+			if err == nil && d.IsDir() {
+				os.Chmod(p, 0o755)
+			}
+			return nil
+		})
+	})
 	return dir
 }
 
@@ -159,12 +167,6 @@ func newNS(t testing.TB, p *plan.Plan) *Namespace {
 	t.Cleanup(func() {
 		ns.Close()
 		unix.Close(fd)
-		filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error { // sealed directories keep TempDir from going
-			if err == nil && d.IsDir() {
-				os.Chmod(p, 0o755)
-			}
-			return nil
-		})
 	})
 	return ns
 }
@@ -508,12 +510,31 @@ func TestEntriesBeyondTheDescriptorBudget(t *testing.T) {
 	}
 }
 
+// TestSkeletonIgnoresUmask: the scaffold must let in a program that became
+// another user, whatever the user's umask and the directory it was made in.
+func TestSkeletonIgnoresUmask(t *testing.T) {
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	ns, _ := scenario(t)
+	for name, want := range map[string]uint32{"/": 0o555, "/deep": 0o555, "/deep/er": 0o555, "/tmp": 0o1777, "/tmp/in": 0o755} {
+		obj, err := ns.Resolve(noBase, name, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, mode, err := identity(obj.FD())
+		if err != nil || mode&0o7777 != want {
+			t.Errorf("%s: mode %o (%v), want %o", name, mode&0o7777, err, want)
+		}
+		obj.Close()
+	}
+}
+
 func TestSkeletonIsReadOnly(t *testing.T) {
 	if os.Geteuid() == 0 {
 		return // root writes everywhere; the run as an ordinary user proves it
 	}
 	ns, _ := scenario(t)
-	for _, dir := range []string{"/deep", "/top"} {
+	for _, dir := range []string{"/", "/deep", "/top"} {
 		obj, err := ns.Resolve(noBase, dir, Options{})
 		if err != nil {
 			t.Fatal(err)

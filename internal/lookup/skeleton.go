@@ -135,7 +135,10 @@ func (b *builder) placeholder(e *plan.Entry, base string) error {
 			}
 			return unix.Fchmodat(dir, last, privateMode, 0)
 		default:
-			return unix.Mkdirat(dir, last, 0o755)
+			if err := unix.Mkdirat(dir, last, 0o755); err != nil {
+				return err
+			}
+			return unix.Fchmodat(dir, last, 0o755, 0) // whatever the umask
 		}
 	})
 }
@@ -151,7 +154,12 @@ func (b *builder) ancestors(dest, base string) error {
 		if dest[i] != '/' {
 			continue
 		}
-		err := b.make("make directory", dest[:i], base, func(dir int, last string) error { return unix.Mkdirat(dir, last, 0o755) })
+		err := b.make("make directory", dest[:i], base, func(dir int, last string) error {
+			if err := unix.Mkdirat(dir, last, 0o755); err != nil {
+				return err
+			}
+			return unix.Fchmodat(dir, last, 0o755, 0)
+		})
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return err
 		}
@@ -159,10 +167,14 @@ func (b *builder) ancestors(dest, base string) error {
 	return nil
 }
 
-// seal takes the write permission of the scaffold away, deepest name first.
+// seal lets everybody into the scaffold and nobody write to it, deepest name
+// first.
 func (b *builder) seal() error {
 	for _, name := range slices.Backward(b.plan.Dirs) {
 		if name == "/" {
+			if err := unix.Fchmodat(b.root, ".", dirMode, 0); err != nil {
+				return fmt.Errorf("seal directory /: %w", err)
+			}
 			continue
 		}
 		err := b.make("seal directory", name, "", func(dir int, last string) error { return unix.Fchmodat(dir, last, dirMode, 0) })
