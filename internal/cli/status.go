@@ -24,7 +24,7 @@ type statusLine struct {
 	Event   string    `json:"event"` // started, stopped, continued, exited, refused
 	Time    time.Time `json:"time"`
 	Engine  string    `json:"engine,omitempty"`
-	PID     int       `json:"pid,omitempty"` // absent if it ended before it could be looked at
+	PID     int       `json:"pid,omitempty"`    // absent if it ended before it could be looked at
 	Exit    *int      `json:"exit,omitempty"`   // exited, refused: the status capsicum ends with
 	Signal  int       `json:"signal,omitempty"` // stopped, exited by one
 	Message string    `json:"message,omitempty"`
