@@ -510,6 +510,25 @@ func TestEntriesBeyondTheDescriptorBudget(t *testing.T) {
 	}
 }
 
+// TestEverythingGranted: with the whole host granted, what has no source still
+// needs a place.
+func TestEverythingGranted(t *testing.T) {
+	d := makefs(t, tempDir(t), "host/f", "host/tmp/secret", "host/proc/1/environ", "host/a/b/c", "in")
+	ns := newNS(t, newPlan(nil, entry(t, d+"/host", "/", ro),
+		plan.Entry{Dest: "/proc", Kind: plan.Proc, Rights: ro},
+		plan.Entry{Dest: "/tmp", Kind: plan.Tmpfs, Rights: rw},
+		plan.Entry{Dest: "/a/b/private", Kind: plan.Tmpfs, Rights: rw},
+		entry(t, d+"/in", "/tmp/x/in", ro)))
+	for name, want := range map[string]string{
+		"/f": "file:host/f", "/tmp/secret": "no such file or directory", "/proc/1/environ": "no such file or directory", "/a/b/c": "file:host/a/b/c",
+		"/a/b/private": "dir", "/tmp/x/in": "file:in", "/tmp/../f": "file:host/f", "/proc": "dir", "/a/b/private/../c": "file:host/a/b/c",
+	} {
+		if got := content(ns, noBase, name, true); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 // TestSkeletonIgnoresUmask: the scaffold must let in a program that became
 // another user, whatever the user's umask and the directory it was made in.
 func TestSkeletonIgnoresUmask(t *testing.T) {

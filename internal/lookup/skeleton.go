@@ -20,9 +20,9 @@ const (
 
 // BuildSkeleton makes the plan's own names in the empty directory dir: its
 // directories, its links, and an empty directory or file for each entry to be
-// seen on. What lies inside a Dir entry is left to the host's directory; what
-// lies inside a Tmpfs entry is made as by [BuildBeneath]. A name that exists
-// already is an error.
+// seen on. What lies inside a Dir entry is left to the host's directory, except
+// for what has no source but its place here; what lies inside a Tmpfs entry is
+// made as by [BuildBeneath]. A name that exists already is an error.
 func BuildSkeleton(dir int, p *plan.Plan) error {
 	b := builder{root: dir, plan: p}
 	for _, d := range p.Dirs {
@@ -37,7 +37,8 @@ func BuildSkeleton(dir int, p *plan.Plan) error {
 	}
 	for i := range p.Entries {
 		e := &p.Entries[i]
-		if outer := enclosing(p, e.Dest); outer != nil && outer.Kind != plan.Tmpfs {
+		outer := enclosing(p, e.Dest)
+		if outer != nil && outer.Kind != plan.Tmpfs && e.Kind != plan.Tmpfs && e.Kind != plan.Proc {
 			continue
 		}
 		if err := b.placeholder(e, ""); err != nil {
@@ -143,14 +144,13 @@ func (b *builder) placeholder(e *plan.Entry, base string) error {
 	})
 }
 
-// ancestors makes the directories between a Tmpfs entry and an entry inside it,
-// which no list in the plan names.
+// ancestors makes the directories between an entry and one inside it, which no
+// list in the plan names.
 func (b *builder) ancestors(dest, base string) error {
-	outer := enclosing(b.plan, dest)
-	if outer == nil || outer.Kind != plan.Tmpfs {
+	if enclosing(b.plan, dest) == nil {
 		return nil
 	}
-	for i := len(outer.Dest) + 1; i < len(dest); i++ {
+	for i := len(base) + 1; i < len(dest); i++ {
 		if dest[i] != '/' {
 			continue
 		}

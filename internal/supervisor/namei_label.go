@@ -104,19 +104,20 @@ func (l *labels) add(proc *sys.FD, fd int, place lookup.Place) (uint64, error) {
 // be missed if its parent is gone by then; its directory is gone for it then,
 // which is an error and no authority.
 func (l *labels) sweep(proc *sys.FD) error {
-	pids, err := processes(proc)
-	if err != nil {
-		return err
-	}
 	used := make(map[uint64]bool)
 	for range 2 { // a child is seen in the second round, its parent in the first
-		for _, pid := range pids {
+		names, err := listProc(proc, ".")
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			pid, ok := number(name)
+			if !ok {
+				continue
+			}
 			if id, err := labelOf(proc, pid); err == nil {
 				used[id] = true
 			}
-		}
-		if pids, err = processes(proc); err != nil {
-			return err
 		}
 	}
 	for id, e := range l.byID {

@@ -87,14 +87,13 @@ func enterDir(c *Call, fd int, place lookup.Place, same func() bool) Result {
 // kernelFinds reports whether the kernel, which walks the host's names for the
 // caller, arrives at the object fd by n.
 func (c *Call) kernelFinds(n named, fd int) bool {
-	dir := sys.NewFD(-1)
 	from := unix.AT_FDCWD
 	if n.name == "" || n.name[0] != '/' {
 		if id, err := labelOf(c.Proc(), c.TID()); err != nil || n.dir == unix.AT_FDCWD && id != 0 {
 			return false
 		}
-		var err error
-		if dir, err = c.Dir(n.dir); err != nil {
+		dir, err := c.Dir(n.dir)
+		if err != nil {
 			return false
 		}
 		defer dir.Close()

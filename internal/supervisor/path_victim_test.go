@@ -164,12 +164,6 @@ func openDir(t testing.TB) string {
 	return dir
 }
 
-// free starts a victim nobody confines.
-func free(t testing.TB, dir string, extra ...*os.File) *victim {
-	t.Helper()
-	return launch(t, "serve", testExe(t), dir, nil, extra...)
-}
-
 func launch(t testing.TB, stage, exe, dir string, cred *syscall.Credential, extra ...*os.File) *victim {
 	t.Helper()
 	cmd := exec.Command(exe)

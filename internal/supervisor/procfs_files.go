@@ -2,7 +2,7 @@ package supervisor
 
 import (
 	"fmt"
-	"os"
+	"slices"
 	"strings"
 
 	"github.com/capsicum-go/capsicum/internal/lookup"
@@ -131,79 +131,11 @@ func fill(fd int, text string) error {
 	return err
 }
 
-// processes lists the process ids in proc.
-func processes(proc *sys.FD) ([]int, error) {
-	n, err := unix.Openat(proc.Int(), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	dir := os.NewFile(uintptr(n), "/proc")
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, name := range names {
-		if pid, ok := number(name); ok {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
-}
-
-// parentOf returns the parent of a process or of a thread's process.
-func (t *procTree) parentOf(pid int) (int, bool) {
-	text, err := readProc(t.s.cfg.Proc, procName(pid)+"/stat")
-	if err != nil {
-		return 0, false
-	}
-	f := statFields(text)
-	if len(f) < 2 {
-		return 0, false
-	}
-	return number(f[1])
-}
-
-// member reports whether a process belongs to the sandbox: whether its line of
-// parents reaches this process, which every orphan is handed to. The line is
-// walked twice, because a number may change hands between two looks.
+// member reports whether a process belongs to the sandbox. Its line of parents
+// is walked twice, because a number may change hands between two looks.
 func (t *procTree) member(pid int) bool {
-	return t.descends(pid) && t.descends(pid)
-}
-
-func (t *procTree) descends(pid int) bool {
-	const generations = 1 << 15 // a line longer than this is a loop of reused numbers
-	self := os.Getpid()
-	if pid == self {
-		return false
-	}
-	for range generations {
-		parent, ok := t.parentOf(pid)
-		if !ok {
-			return false
-		}
-		if parent == self {
-			return true
-		}
-		pid = parent
-	}
-	return false
-}
-
-// members lists the sandbox's processes.
-func (t *procTree) members() ([]int, error) {
-	pids, err := processes(t.s.cfg.Proc)
-	if err != nil {
-		return nil, err
-	}
-	var in []int
-	for _, pid := range pids {
-		if t.member(pid) {
-			in = append(in, pid)
-		}
-	}
-	return in, nil
+	line := t.s.lineage(pid)
+	return line != nil && slices.Equal(line, t.s.lineage(pid))
 }
 
 // refresh brings the directory that stands for the root of /proc up to date. It
@@ -216,12 +148,8 @@ func (t *procTree) refresh() error {
 		return err
 	}
 	defer dir.Close()
-	pids, err := t.members()
-	if err != nil {
-		return err
-	}
 	want := map[string]bool{}
-	for _, pid := range pids {
+	for _, pid := range t.s.members() {
 		want[procName(pid)] = true
 	}
 	names, err := dir.Readdirnames(-1)
