@@ -137,31 +137,30 @@ func New(abi int) (*Ruleset, error) {
 	return &Ruleset{file: os.NewFile(uintptr(fd), "landlock"), handled: Access(attr.Handled_access_fs), abi: abi}, nil
 }
 
-// Allow grants access beneath the directory, or on the file, behind fd. Bits
-// that the ABI does not handle, or that have no meaning for a file, are dropped:
-// they are either not denied at all or cannot occur.
+// Allow grants access beneath the directory, or on the file, behind fd.
 func (r *Ruleset) Allow(fd int, isDir bool, access Access) error {
-	access &= r.handled
-	if !isDir {
-		access &= fileAccess
-	}
-	if access == 0 {
+	if access = r.Fitting(access, isDir); access == 0 {
 		return nil
 	}
-	if err := sys.LandlockAllow(int(r.file.Fd()), fd, uint64(access)); err != nil {
+	if err := sys.LandlockAllow(r.FD(), fd, uint64(access)); err != nil {
 		return fmt.Errorf("add Landlock rule: %w", err)
 	}
 	return nil
 }
 
-// Restrict confines the calling thread for good. The thread must be locked and
-// have no_new_privs.
-func (r *Ruleset) Restrict() error {
-	if err := sys.LandlockRestrict(int(r.file.Fd())); err != nil {
-		return fmt.Errorf("restrict with Landlock: %w", err)
+// Fitting drops what the ABI does not handle, or what has no meaning for a
+// file, from access: it is either not denied at all or cannot occur.
+func (r *Ruleset) Fitting(access Access, isDir bool) Access {
+	access &= r.handled
+	if !isDir {
+		access &= fileAccess
 	}
-	return nil
+	return access
 }
+
+// FD returns the ruleset's descriptor, for adding rules and restricting between
+// fork and exec. It stays the ruleset's.
+func (r *Ruleset) FD() int { return int(r.file.Fd()) }
 
 // Close releases the ruleset. Threads it restricted stay restricted.
 func (r *Ruleset) Close() error { return r.file.Close() }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/landlock"
 	"github.com/capsicum-go/capsicum/internal/lookup"
+	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
@@ -30,10 +31,8 @@ type floor struct {
 // root, and its private empty directories.
 const skeletonName = "root"
 
-func (fl *floor) enter(s *setup, rules *landlock.Ruleset) error {
-	if rules == nil {
-		return &Refused{Exit: exitRefused, Message: "--engine=landlock: this kernel has no Landlock; see capsicum doctor"}
-	}
+// prepare builds the skeleton while the program's process gets ready.
+func (fl *floor) prepare(s *setup) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become child subreaper: %w", err)
 	}
@@ -52,10 +51,8 @@ func (fl *floor) enter(s *setup, rules *landlock.Ruleset) error {
 	if err := lookup.BuildSkeleton(fl.root.Int(), s.Plan); err != nil {
 		return fmt.Errorf("build skeleton: %w", err)
 	}
-	if fl.names, err = lookup.New(s.Plan, fl.root.Int()); err != nil {
-		return err
-	}
-	return fl.allowExecution(s, rules)
+	fl.names, err = lookup.New(s.Plan, fl.root.Int())
+	return err
 }
 
 // openDir opens a directory of the host for looking things up in it.
@@ -67,16 +64,20 @@ func openDir(name string) (*sys.FD, error) {
 	return sys.NewFD(fd), nil
 }
 
-// allowExecution grants the kernel's own opening of programs.
-func (fl *floor) allowExecution(s *setup, rules *landlock.Ruleset) error {
-	for i := range s.Plan.Entries {
-		e := &s.Plan.Entries[i]
+// allowExecution grants the kernel's own opening of programs, all that the floor
+// lets through.
+func allowExecution(pl *plan.Plan, rules *landlock.Ruleset) error {
+	if rules == nil {
+		return refuse("--engine=landlock: this kernel has no Landlock; see capsicum doctor")
+	}
+	for i := range pl.Entries {
+		e := &pl.Entries[i]
 		if e.Source == "" || !e.Rights.IsSet(rights.Fexecve) {
 			continue
 		}
 		fd, err := sys.OpenPinned(e.Source, e.ID.Dev, e.ID.Ino)
 		if err == nil {
-			err = rules.Allow(fd.Int(), isTree(e), landlock.Execute)
+			err = rules.Allow(fd.Int(), e.Kind == plan.Dir, landlock.Execute)
 			fd.Close()
 		}
 		if err != nil {
@@ -86,20 +87,10 @@ func (fl *floor) allowExecution(s *setup, rules *landlock.Ruleset) error {
 	return nil
 }
 
-func (fl *floor) supervise(c *supervisor.Config, _ *setup) error {
+func (fl *floor) supervise(c *supervisor.Config, _ *setup, _ *sys.FD) error {
 	c.Proc = fl.proc
 	c.Namespace = fl.names
 	return nil
-}
-
-// directory keeps an inherited directory as it is: whatever is looked up from
-// it asks, and is found only if it lies in the sandbox.
-func (fl *floor) directory(in inherited) (*os.File, error) {
-	fd, err := unix.FcntlInt(uintptr(in.Num), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), in.Path), nil
 }
 
 func (fl *floor) destroy() {

@@ -1,22 +1,18 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"syscall"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum/internal/nsenv"
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/script"
 )
 
-// self is how stage two is started: the file we run from, even if its name now
-// leads elsewhere.
-const self = "/proc/self/exe"
-
-// start starts stage two.
+// start starts the supervisor and the program's process.
 func (f *front) start(s *setup) error {
 	stage := channel{-1}
 	var err error
@@ -24,37 +20,59 @@ func (f *front) start(s *setup) error {
 		return err
 	}
 	defer stage.close()
-	file, err := s.sealed()
-	if err != nil {
+	if f.children, err = prepare(s, stage.fd); err != nil {
 		f.ctl.close()
 		return err
 	}
-	defer file.Close()
-
-	files := table(s.FDs, stage.fd, int(file.Fd()))
-	attr := &syscall.ProcAttr{Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{}}
-	if f.engine == policy.EngineNamespaces {
-		if err := nsenv.Isolate(attr.Sys, os.Geteuid(), os.Getegid()); err != nil {
-			f.ctl.close()
-			return err
-		}
-		if !s.Net {
-			attr.Sys.Cloneflags |= syscall.CLONE_NEWNET
-		}
-	}
-	f.stage, err = syscall.ForkExec(self, []string{stageName, strconv.Itoa(len(files) - 2)}, attr)
+	f.stage, err = f.children.start(f.engine)
+	f.children.close()
 	if err != nil {
 		f.ctl.close()
 		return notStarted(err, f.engine)
 	}
-	// Its memory holds no secret, but it is the sandbox's way in: nobody but
-	// root traces us from here on.
-	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	return nil
+}
+
+// failed says what went wrong between fork and exec, nil if nothing did.
+func (f *front) failed() error {
+	for _, seq := range []*script.Sequence{&f.children.supervisor, &f.children.program} {
+		var step *script.StepError
+		if !errors.As(seq.Err(), &step) {
+			continue
+		}
+		switch step.What {
+		case stepExecute:
+			return cannotExecute(f.plan.Program.Path, step.Errno)
+		case stepCwd:
+			return &Refused{Exit: exitRefused, Errno: step.Errno,
+				Message: fmt.Sprintf("--cwd %s: %v", f.plan.Cwd, step.Errno)}
+		}
+		r := &Refused{Exit: exitRefused, Errno: step.Errno, Message: step.Error()}
+		if step.Errno == unix.ESTALE {
+			r.Message = step.What + ": changed while the sandbox was starting"
+		}
+		// A machine may let a user namespace be made and nothing be done in it:
+		// AppArmor's rule on Ubuntu, a masked /proc in a container.
+		r.unavailable = f.engine == policy.EngineNamespaces &&
+			slices.Contains([]unix.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS}, step.Errno)
+		return r
+	}
+	return nil
+}
+
+// cannotExecute gives an exec error the status that a shell would give it.
+func cannotExecute(path string, errno unix.Errno) error {
+	r := &Refused{Exit: exitCannotExecute, Message: fmt.Sprintf("%s: %v", path, errno), Errno: errno}
+	if errno == unix.ENOENT {
+		r.Exit = exitNotFound
+		r.Message += " (the program, or the interpreter that it names)"
+	}
+	return r
 }
 
 // unavailable are the errnos with which a kernel, a sysctl, or a container's
 // profile says that there are no user namespaces to be had.
-var unavailable = map[syscall.Errno]string{
+var unavailable = map[unix.Errno]string{
 	unix.EPERM:  "user namespaces are refused here",
 	unix.EACCES: "user namespaces are refused here",
 	unix.ENOSPC: "no more user namespaces are allowed (user.max_user_namespaces)",
@@ -63,14 +81,14 @@ var unavailable = map[syscall.Errno]string{
 	unix.ENOSYS: "this kernel has no user namespaces",
 }
 
-// notStarted explains why stage two could not be forked.
+// notStarted explains why the supervisor could not be forked.
 func notStarted(err error, engine policy.Engine) error {
 	errno := errnoOf(err)
 	if why, ok := unavailable[errno]; ok && engine == policy.EngineNamespaces {
 		return &Refused{Exit: exitRefused, Errno: errno, unavailable: true,
 			Message: fmt.Sprintf("--engine=namespaces: %s: %v; see capsicum doctor", why, errno)}
 	}
-	return refuseErr(err, "start stage two: %v", err)
+	return refuseErr(err, "start the supervisor: %v", err)
 }
 
 // switches are the sysctls that turn user namespaces off for ordinary users,

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/landlock"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
 	"github.com/capsicum-go/capsicum/rights"
@@ -84,12 +85,35 @@ func inspect(num int) (inherited, error) {
 		return in, err
 	}
 	in.Flags, in.Mode, in.ID = flags, st.Mode, plan.ID{Dev: st.Dev, Ino: st.Ino}
+	if err := socketAllowed(num, st.Mode); err != nil {
+		return in, err
+	}
 	if in.isDir() {
 		if in.Path, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", num)); err != nil {
 			return in, err
 		}
 	}
 	return in, nil
+}
+
+// socketAllowed refuses a Unix datagram socket: it could send to any socket
+// that has a name, and with it descriptors, without anybody being asked.
+func socketAllowed(num int, mode uint32) error {
+	if mode&unix.S_IFMT != unix.S_IFSOCK {
+		return nil
+	}
+	domain, err := unix.GetsockoptInt(num, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return err
+	}
+	kind, err := unix.GetsockoptInt(num, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return err
+	}
+	if domain == unix.AF_UNIX && kind != unix.SOCK_STREAM && kind != unix.SOCK_SEQPACKET {
+		return fmt.Errorf("a Unix datagram socket reaches any socket with a name: %w", unix.EPROTONOSUPPORT)
+	}
+	return nil
 }
 
 // narrow limits a descriptor to the rights asked for where the kernel can say
@@ -150,24 +174,32 @@ func reopen(in *inherited, want, access rights.Set, fd policy.FD) error {
 	return nil
 }
 
-// table lays the inherited descriptors out for a fork: index is number, and
-// numbers that nothing is kept under stay closed.
-func table(in []inherited, extra ...int) []uintptr {
-	top := 2
-	for _, i := range in {
-		top = max(top, i.Num)
+// allowInherited lets the program open again, through /dev/stdin and
+// /proc/self/fd, what it already holds, with no more than it holds.
+func allowInherited(rules *landlock.Ruleset, fds []inherited) error {
+	for _, in := range fds {
+		switch in.Mode & unix.S_IFMT {
+		case unix.S_IFREG, unix.S_IFCHR, unix.S_IFBLK, unix.S_IFDIR:
+		default:
+			continue // pipes and sockets have no place in a file hierarchy
+		}
+		set, known := accessRights[in.Flags&unix.O_ACCMODE]
+		if !known {
+			continue
+		}
+		if in.isDir() && in.Rights != nil {
+			set = *in.Rights
+		}
+		access := landlock.ForRights(set)
+		if in.Mode&unix.S_IFMT == unix.S_IFCHR {
+			access |= landlock.IoctlDev
+		}
+		// A descriptor Landlock cannot tie to a path needs no rule either.
+		if err := rules.Allow(in.Num, in.isDir(), access); err != nil && !errors.Is(err, unix.EBADFD) {
+			return fmt.Errorf("descriptor %d: %w", in.Num, err)
+		}
 	}
-	files := make([]uintptr, top+1, top+1+len(extra))
-	for i := range files {
-		files[i] = ^uintptr(0)
-	}
-	for _, i := range in {
-		files[i.Num] = uintptr(i.Num)
-	}
-	for _, fd := range extra {
-		files = append(files, uintptr(fd))
-	}
-	return files
+	return nil
 }
 
 // refuse is an error of the caller's making, found before anything was started.

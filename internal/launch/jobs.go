@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
 // passedOn are the signals that somebody sends to the command and means for the
@@ -46,7 +48,7 @@ func (f *front) forward(sig os.Signal) {
 		return
 	}
 	if f.program != nil {
-		_ = unix.PidfdSendSignal(int(f.program.Fd()), s, nil, 0) // gone: its end is on the way
+		_ = unix.PidfdSendSignal(f.program.Int(), s, nil, 0) // gone: its end is on the way
 		return
 	}
 	if s == syscall.SIGTERM || s == syscall.SIGINT || s == syscall.SIGHUP || s == syscall.SIGQUIT {
@@ -93,11 +95,11 @@ func processState(pid int) byte {
 }
 
 // pidOf returns the number, in our pid namespace, of the process behind pidfd.
-func pidOf(pidfd *os.File) int {
+func pidOf(pidfd *sys.FD) int {
 	if pidfd == nil {
 		return 0
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Fd()))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Int()))
 	if err != nil {
 		return 0
 	}

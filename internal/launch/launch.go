@@ -112,7 +112,7 @@ func run(p *policy.Policy, pl *plan.Plan, c Choice, fds []inherited, o Options) 
 			return 0, fmt.Errorf("become child subreaper: %w", err)
 		}
 	}
-	f := &front{events: o.Events, engine: c.Engine, signals: make(chan os.Signal, 64)}
+	f := &front{events: o.Events, engine: c.Engine, plan: pl, linger: p.Linger, signals: make(chan os.Signal, 64)}
 	if err := f.start(s); err != nil {
 		return 0, err
 	}
@@ -121,19 +121,22 @@ func run(p *policy.Policy, pl *plan.Plan, c Choice, fds []inherited, o Options) 
 
 // front is the command's side of one run.
 type front struct {
-	events  func(Event)
-	engine  policy.Engine
-	ctl     channel
-	signals chan os.Signal
-	stage   int      // stage two's pid
-	program *os.File // pidfd, nil until started
-	pid     int
+	events   func(Event)
+	engine   policy.Engine
+	plan     *plan.Plan
+	ctl      channel
+	signals  chan os.Signal
+	children *children
+	stage    int     // the supervisor's pid
+	program  *sys.FD // pidfd, nil until started
+	pid      int
+	linger   bool
 }
 
 // arrival is a report, or the end of them.
 type arrival struct {
 	report report
-	pidfd  *os.File
+	pidfd  *sys.FD
 	err    error
 }
 
@@ -155,14 +158,14 @@ func (f *front) follow() (int, error) {
 				f.wait()
 				return 0, refusedBy(a.report)
 			}
-			if status, done := f.handle(a); done {
-				return status, nil
+			if done, status, err := f.handle(a); done {
+				return status, err
 			}
 		}
 	}
 }
 
-// listen passes reports on until stage two is gone.
+// listen passes reports on until the supervisor is gone.
 func (f *front) listen(to chan<- arrival) {
 	for {
 		r, pidfd, err := f.ctl.receive()
@@ -174,8 +177,8 @@ func (f *front) listen(to chan<- arrival) {
 }
 
 // handle acts on one report and says whether it was the last.
-func (f *front) handle(a arrival) (int, bool) {
-	status := unix.WaitStatus(a.report.Status)
+func (f *front) handle(a arrival) (done bool, status int, err error) {
+	ws := unix.WaitStatus(a.report.Status)
 	ev := Event{Type: string(a.report.Kind), Engine: f.engine, PID: f.pid, Time: time.Now()}
 	switch a.report.Kind {
 	case reportStarted:
@@ -184,41 +187,52 @@ func (f *front) handle(a arrival) (int, bool) {
 		ev.PID = f.pid
 		letGo()
 	case reportStopped:
-		ev.Signal = int(status.StopSignal())
+		ev.Signal = int(ws.StopSignal())
 		f.events(ev)
-		f.stop(status.StopSignal())
-		return 0, false
+		f.stop(ws.StopSignal())
+		return false, 0, nil
 	case reportExited:
-		ev.Exit = status.ExitStatus()
-		if status.Signaled() {
-			ev.Signal = int(status.Signal())
+		if !f.linger {
+			f.wait()
+		}
+		if err := f.failed(); err != nil {
+			return true, 0, err
+		}
+		ev.Exit = ws.ExitStatus()
+		if ws.Signaled() {
+			ev.Signal = int(ws.Signal())
 			ev.Exit = exitSignal + ev.Signal
 		}
-		f.wait()
 	}
 	f.events(ev)
-	return ev.Exit, a.report.Kind == reportExited
+	return a.report.Kind == reportExited, ev.Exit, nil
 }
 
-// lost ends a run whose stage two went away without a word: it was killed, and
-// everything it supervised goes with it.
+// lost ends a run whose supervisor went away without a word. Either the
+// program's process failed before it was handed over, or the supervisor was
+// killed, and everything it supervised goes with it.
 func (f *front) lost(err error) (int, error) {
 	if !errors.Is(err, io.EOF) {
 		return 0, err
 	}
 	status := f.wait()
 	killDescendants()
+	if err := f.failed(); err != nil {
+		return 0, err
+	}
 	if f.program == nil {
-		return 0, &Refused{Exit: exitRefused, unavailable: f.engine == policy.EngineNamespaces,
-			Message: fmt.Sprintf("stage two ended before the program was started (wait status %#x)", uint32(status))}
+		return 0, refuse("the supervisor ended before the program was started (wait status %#x)", uint32(status))
 	}
 	return exitSignal + int(unix.SIGKILL), nil
 }
 
-// wait collects stage two. With a lingering sandbox it lives on.
+// wait collects the supervisor.
 func (f *front) wait() unix.WaitStatus {
 	var status unix.WaitStatus
-	_ = waitFor(f.stage, &status) // ECHILD: collected already
+	_ = sys.Retry(func() error { // ECHILD: collected already
+		_, err := unix.Wait4(f.stage, &status, 0, nil)
+		return err
+	})
 	return status
 }
 

@@ -1,12 +1,13 @@
 package launch
 
 import (
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/early"
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/script"
 )
 
 // resources says which resource limit enforces each word of --limit. Memory is
@@ -19,37 +20,25 @@ var resources = map[string]int{
 	"cpu":   unix.RLIMIT_CPU,
 }
 
-// limitStopped applies limits to a traced child stopped at its first
-// instruction, and lets it run. Set any later, a child that the program forked
-// meanwhile would escape them; set any earlier, they would be our own.
-func limitStopped(pid int, limits []policy.Limit) error {
-	var status unix.WaitStatus
-	if err := waitFor(pid, &status); err != nil {
-		return fmt.Errorf("wait for the program's first stop: %w", err)
-	}
+// setLimits adds the resource limits, and gives the program the limit on open
+// files that we were started with. They come last: the steps before need
+// descriptors, too.
+func setLimits(seq *script.Sequence, limits []policy.Limit) error {
+	nofile := unix.Rlimit{Cur: early.Nofile.Cur, Max: early.Nofile.Max}
+	seq.Do("restore the limit on open files", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, script.Struct(&nofile), nil)
 	for _, l := range limits {
 		resource, ok := resources[l.Resource]
 		if !ok {
-			return fmt.Errorf("%s: unknown resource %q", l.Flag, l.Resource)
+			return refuse("%s: unknown resource %q", l.Flag, l.Resource)
 		}
-		lim := unix.Rlimit{Cur: l.Value, Max: l.Value}
-		if err := unix.Prlimit(pid, resource, &lim, nil); err != nil {
-			err = fmt.Errorf("%s: set %s to %d: %w", l.Flag, l.Resource, l.Value, err)
-			return errors.Join(err, unix.Kill(pid, unix.SIGKILL))
+		value := l.Value
+		var now unix.Rlimit
+		if err := unix.Getrlimit(resource, &now); err != nil {
+			return fmt.Errorf("%s: read limit: %w", l.Flag, err)
 		}
-	}
-	if err := unix.PtraceDetach(pid); err != nil {
-		return errors.Join(fmt.Errorf("let the program run: %w", err), unix.Kill(pid, unix.SIGKILL))
+		// A limit never widens what the caller has.
+		lim := &unix.Rlimit{Cur: min(value, now.Max), Max: min(value, now.Max)}
+		seq.Do(l.Flag, unix.SYS_PRLIMIT64, 0, resource, script.Struct(lim), nil)
 	}
 	return nil
-}
-
-// waitFor waits for one child, whatever signals come.
-func waitFor(pid int, status *unix.WaitStatus) error {
-	for {
-		_, err := unix.Wait4(pid, status, 0, nil)
-		if err != unix.EINTR {
-			return err
-		}
-	}
 }

@@ -1,42 +1,37 @@
 package launch
 
-import (
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // reap is init's work: it collects every process that ends, tells the front
 // what happens to the program, and returns when the sandbox is over.
 func (sb *sandbox) reap(ctl channel) int {
-	ended := false
 	for {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, unix.WUNTRACED|unix.WCONTINUED|unix.WALL, nil)
 		switch {
 		case err == unix.EINTR:
 			continue
-		case err != nil: // ECHILD: every orphan has ended, too
+		case err != nil: // ECHILD: every process has ended
 			return 0
 		case pid != sb.pid:
-			continue
+			continue // an orphan, or a program that was never started
 		}
-		rep := report{Status: uint32(status)}
+		rep := report{Kind: reportExited, Status: uint32(status)}
 		switch {
 		case status.Stopped():
 			rep.Kind = reportStopped
 		case status.Continued():
 			rep.Kind = reportContinued
 		default:
-			rep.Kind = reportExited
-			ended = true
-		}
-		if ended {
 			sb.end()
 		}
-		if err := ctl.send(rep, -1); err != nil && ended {
-			return exitRefused
-		}
-		if ended && !sb.setup.Linger {
+		sent := ctl.send(rep, -1)
+		if rep.Kind == reportExited && !sb.setup.Linger {
 			return 0
+		}
+		if sent != nil && !sb.lingering.Load() {
+			sb.destroy()
+			return exitRefused
 		}
 	}
 }

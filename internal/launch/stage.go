@@ -1,19 +1,25 @@
 package launch
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"strconv"
+	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/notify"
+	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
-// stageName is argv[0] of stage two. The control socket's number follows it.
+// stageName is argv[0] of stage two. The numbers of its descriptors follow it:
+// control socket, setup file, link.
 const stageName = "capsicum: supervisor"
 
 // Stage turns this process into stage two if it was started as such, and then
@@ -22,28 +28,25 @@ func Stage() {
 	if len(os.Args) != 2 || os.Args[0] != stageName {
 		return
 	}
-	ctl, err := strconv.Atoi(os.Args[1])
-	if err != nil || ctl < 3 {
-		fmt.Fprintf(os.Stderr, "capsicum: stage two: bad control descriptor %q\n", os.Args[1])
+	var fds []int
+	for _, field := range strings.Split(os.Args[1], ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 3 {
+			fds = nil
+			break
+		}
+		fds = append(fds, n)
+	}
+	if len(fds) != 3 {
+		fmt.Fprintf(os.Stderr, "capsicum: stage two: bad descriptors %q\n", os.Args[1])
 		os.Exit(exitRefused)
 	}
-	os.Exit(second(channel{ctl}, os.NewFile(uintptr(ctl+1), "capsicum-setup")))
+	os.Exit(second(channel{fds[0]}, os.NewFile(uintptr(fds[1]), "setup"), fds[2]))
 }
 
-// second is stage two: it builds the sandbox, starts the program, and then is
-// the sandbox's supervisor and init until the program has ended.
-func second(ctl channel, setupFile *os.File) int {
-	// Little is allocated before the program runs. A collection would stop the
-	// world while a vforked child waits for this very process to answer it.
-	gc := debug.SetGCPercent(-1)
-	if runtime.GOMAXPROCS(0) < 4 {
-		runtime.GOMAXPROCS(4)
-	}
-	// A terminal's signals are meant for the program, and one sent by the
-	// program must not end its own supervisor.
-	if err := sys.Deafen(); err != nil {
-		return tell(ctl, err)
-	}
+// second is stage two: the sandbox's supervisor and init, until the program has
+// ended. The program's process builds the sandbox meanwhile.
+func second(ctl channel, setupFile *os.File, link int) int {
 	if err := sys.CloexecFrom(3); err != nil {
 		return tell(ctl, fmt.Errorf("mark descriptors close-on-exec: %w", err))
 	}
@@ -52,25 +55,132 @@ func second(ctl channel, setupFile *os.File) int {
 		return tell(ctl, err)
 	}
 	setupFile.Close()
-	sb, err := build(s)
-	if err != nil {
-		return tell(ctl, err)
-	}
-	if err := sb.start(ctl); err != nil {
+	sb := &sandbox{setup: s, engine: engines[s.Engine]()}
+	if err := sb.serve(link); err != nil && !errors.Is(err, io.EOF) {
 		sb.destroy()
 		return tell(ctl, err)
 	}
-	debug.SetGCPercent(gc)
+	// After an end of file the program's process has failed; the front knows why.
+	if err := sb.announce(ctl); err != nil {
+		sb.destroy()
+		return tell(ctl, err)
+	}
 	go watchFront(ctl, sb)
 	return sb.reap(ctl)
 }
 
 // tell reports why the start was refused.
 func tell(ctl channel, err error) int {
-	if sendErr := ctl.send(refusal(err), -1); sendErr != nil {
-		fmt.Fprintf(os.Stderr, "capsicum: %v\n", errors.Join(err, sendErr))
-	}
+	_ = ctl.send(refusal(err), -1) // nobody is left to hear it otherwise
 	return exitRefused
+}
+
+// sandbox is stage two's view of what it supervises.
+type sandbox struct {
+	setup  *setup
+	engine engine
+	pid    int // the program, 0 if it was never started
+
+	lingering atomic.Bool // the program has ended, and its orphans may go on
+}
+
+// engine is the seam between what makes names disappear and everything else.
+type engine interface {
+	// supervise completes the supervisor's configuration, with the sandbox's
+	// procfs where it has one of its own. It runs while the program waits.
+	supervise(c *supervisor.Config, s *setup, procfs *sys.FD) error
+	// destroy ends every process of the sandbox but the caller.
+	destroy()
+}
+
+var engines = map[policy.Engine]func() engine{
+	policy.EngineNamespaces: func() engine { return &namespaces{} },
+	policy.EngineLandlock:   func() engine { return &floor{} },
+}
+
+// destroy ends every process of the sandbox but this one.
+func (sb *sandbox) destroy() { sb.engine.destroy() }
+
+// serve takes over the filter's listener and starts answering. The program
+// waits with its first question until then.
+func (sb *sandbox) serve(link int) error {
+	if p, ok := sb.engine.(interface{ prepare(*setup) error }); ok {
+		if err := p.prepare(sb.setup); err != nil {
+			return err
+		}
+	}
+	defer unix.Close(link)
+	pid, listener, procfs, err := takeOver(link)
+	if err != nil {
+		return err
+	}
+	sb.pid = pid
+	cfg := supervisor.Config{
+		Plan:    sb.setup.Plan,
+		Options: filterOptions(sb.setup.Plan, sb.setup.Engine, sb.setup.Net, observe()),
+	}
+	if err := sb.engine.supervise(&cfg, sb.setup, procfs); err != nil {
+		return err
+	}
+	sup, err := supervisor.New(cfg)
+	if err != nil {
+		return fmt.Errorf("start supervisor: %w", err)
+	}
+	l, err := notify.NewListener(listener)
+	if err != nil {
+		return fmt.Errorf("start supervisor: %w", err)
+	}
+	go func() {
+		// Without answers the program would hang in its next asking call.
+		if err := sup.Serve(l); err != nil {
+			sb.destroy()
+			unix.Exit(exitRefused)
+		}
+	}()
+	return nil
+}
+
+// takeOver receives what the program's process hands over. io.EOF means that it
+// ended before.
+func takeOver(link int) (pid int, listener, procfs *sys.FD, err error) {
+	buf, oob := make([]byte, 4), make([]byte, unix.CmsgSpace(8))
+	var n, oobn int
+	err = sys.Retry(func() (err error) {
+		n, oobn, _, _, err = unix.Recvmsg(link, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		return err
+	})
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("receive the filter: %w", err)
+	}
+	if n == 0 {
+		return 0, nil, nil, io.EOF
+	}
+	fds := attached(oob[:oobn])
+	if n != 4 || len(fds) == 0 {
+		return 0, nil, nil, fmt.Errorf("receive the filter: %d bytes and %d descriptors: %w", n, len(fds), unix.EPROTO)
+	}
+	if len(fds) > 1 {
+		procfs = fds[1]
+	}
+	return int(binary.NativeEndian.Uint32(buf)), fds[0], procfs, nil
+}
+
+// announce tells the front that the program runs, with a pidfd of it.
+func (sb *sandbox) announce(ctl channel) error {
+	if sb.pid == 0 {
+		return nil
+	}
+	pidfd, err := unix.PidfdOpen(sb.pid, 0)
+	if err != nil && err != unix.ESRCH {
+		return fmt.Errorf("open pidfd of the program: %w", err)
+	}
+	if pidfd >= 0 {
+		defer unix.Close(pidfd)
+	}
+	if err := ctl.send(report{Kind: reportStarted}, pidfd); err != nil {
+		return fmt.Errorf("report start: %w", err)
+	}
+	return nil
 }
 
 // watchFront ends the sandbox when the front is gone before the program: nobody

@@ -12,6 +12,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
 // setup is what the front tells stage two, once, in a sealed memory file.
@@ -142,51 +143,49 @@ func (c channel) send(r report, pidfd int) error {
 	if pidfd >= 0 {
 		oob = unix.UnixRights(pidfd)
 	}
-	for {
-		err := unix.Sendmsg(c.fd, b, oob, nil, unix.MSG_NOSIGNAL)
-		if err != unix.EINTR {
-			return err
-		}
-	}
+	return sys.Retry(func() error { return unix.Sendmsg(c.fd, b, oob, nil, unix.MSG_NOSIGNAL) })
 }
 
 // receive reads one report. It returns io.EOF when the other end is gone.
-func (c channel) receive() (report, *os.File, error) {
+func (c channel) receive() (report, *sys.FD, error) {
 	buf, oob := make([]byte, maxReport), make([]byte, unix.CmsgSpace(4))
-	for {
-		n, oobn, _, _, err := unix.Recvmsg(c.fd, buf, oob, unix.MSG_CMSG_CLOEXEC)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return report{}, nil, fmt.Errorf("receive report: %w", err)
-		}
-		if n == 0 {
-			return report{}, nil, io.EOF
-		}
-		pidfd := attached(oob[:oobn])
-		var r report
-		if err := json.Unmarshal(buf[:n], &r); err != nil {
-			if pidfd != nil {
-				pidfd.Close()
-			}
-			return report{}, nil, fmt.Errorf("decode report: %w", err)
-		}
-		return r, pidfd, nil
+	var n, oobn int
+	err := sys.Retry(func() (err error) {
+		n, oobn, _, _, err = unix.Recvmsg(c.fd, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		return err
+	})
+	if err != nil {
+		return report{}, nil, fmt.Errorf("receive report: %w", err)
 	}
+	if n == 0 {
+		return report{}, nil, io.EOF
+	}
+	var pidfd *sys.FD
+	if fds := attached(oob[:oobn]); len(fds) > 0 {
+		pidfd = fds[0]
+	}
+	var r report
+	if err := json.Unmarshal(buf[:n], &r); err != nil {
+		return report{}, nil, errors.Join(fmt.Errorf("decode report: %w", err), pidfd.Close())
+	}
+	return r, pidfd, nil
 }
 
-// attached takes the descriptor out of a control message, if there is one.
-func attached(oob []byte) *os.File {
+// attached takes the descriptors out of a control message.
+func attached(oob []byte) []*sys.FD {
 	msgs, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(msgs) == 0 {
 		return nil
 	}
-	fds, err := unix.ParseUnixRights(&msgs[0])
-	if err != nil || len(fds) == 0 {
+	numbers, err := unix.ParseUnixRights(&msgs[0])
+	if err != nil {
 		return nil
 	}
-	return os.NewFile(uintptr(fds[0]), "pidfd")
+	fds := make([]*sys.FD, len(numbers))
+	for i, n := range numbers {
+		fds[i] = sys.NewFD(n)
+	}
+	return fds
 }
 
 func (c channel) close() { unix.Close(c.fd) }

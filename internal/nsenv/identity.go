@@ -1,69 +1,89 @@
 package nsenv
 
 import (
-	"bufio"
 	"fmt"
 	"os"
-	"syscall"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/script"
 )
 
-// cloneFlags are the namespaces a sandbox gets. The cgroup namespace hides
+// CloneFlags are the namespaces a sandbox gets. The cgroup namespace hides
 // where in the host's hierarchy the sandbox lives.
-const cloneFlags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID |
-	syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWCGROUP
+const CloneFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
-// capabilities are what stage two needs in its user namespace to build the
-// sandbox, and to read the memory of whatever runs in it. An ordinary user's
+// capabilities are what the supervisor needs in its user namespace to read the
+// memory, and take on the identity, of whatever runs in it. An ordinary user's
 // exec would lose them, were they not ambient.
-var capabilities = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SETPCAP, unix.CAP_KILL}
+var capabilities = []int{unix.CAP_SYS_PTRACE, unix.CAP_KILL}
 
-// Isolate makes attr start a process in namespaces of its own.
-func Isolate(attr *syscall.SysProcAttr, uid, gid int) (err error) {
-	attr.Cloneflags = cloneFlags
-	if uid != 0 {
-		attr.AmbientCaps = capabilities
+// KeepCapabilities adds to seq what lets the supervisor that it executes keep
+// the capabilities it needs. Root keeps all by itself.
+func KeepCapabilities(seq *script.Sequence) {
+	const what = "keep capabilities for the supervisor"
+	data := new([2]unix.CapUserData)
+	for _, c := range capabilities {
+		bit := uint32(1) << (c % 32)
+		data[c/32].Effective |= bit
+		data[c/32].Permitted |= bit
+		data[c/32].Inheritable |= bit
 	}
-	attr.UidMappings, attr.GidMappings, attr.GidMappingsEnableSetgroups, err = identity(uid, gid)
-	return err
+	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	seq.Do(what, unix.SYS_CAPSET, script.Struct(header), script.Struct(data))
+	for _, c := range capabilities {
+		seq.Do(what, unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c, 0, 0)
+	}
 }
 
-// identity returns the identity mapping of the sandbox's user namespace: an
-// ordinary user keeps exactly its own user and group; root, which may map
-// anything, keeps every id it has, so that files have the owners they have
-// outside.
-func identity(uid, gid int) (users, groups []syscall.SysProcIDMap, setgroups bool, err error) {
-	if uid != 0 {
-		return []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}},
-			[]syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}, false, nil
+// MapSelf adds to seq the identity mapping of an ordinary user: exactly its own
+// user and group, which a process may map for itself.
+func MapSelf(seq *script.Sequence, uid, gid int) {
+	const what = "map user and group"
+	fd := script.NewValue()
+	for _, file := range []struct{ name, content string }{
+		{"setgroups", "deny"},
+		{"uid_map", fmt.Sprintf("%d %d 1", uid, uid)},
+		{"gid_map", fmt.Sprintf("%d %d 1", gid, gid)},
+	} {
+		seq.Do(what, unix.SYS_OPENAT, unix.AT_FDCWD, script.String("/proc/self/"+file.name), unix.O_WRONLY|unix.O_CLOEXEC, 0).Into(fd)
+		seq.Do(what, unix.SYS_WRITE, fd, script.String(file.content), len(file.content))
+		seq.Do(what, unix.SYS_CLOSE, fd)
 	}
-	if users, err = sameIDs("/proc/self/uid_map"); err != nil {
-		return nil, nil, false, err
-	}
-	if groups, err = sameIDs("/proc/self/gid_map"); err != nil {
-		return nil, nil, false, err
-	}
-	return users, groups, true, nil
 }
 
-// sameIDs maps each range that exists in our own user namespace onto itself.
-func sameIDs(path string) ([]syscall.SysProcIDMap, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read identity map: %w", err)
-	}
-	defer f.Close()
-	var out []syscall.SysProcIDMap
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		var inside, outside, size int
-		if _, err := fmt.Sscan(sc.Text(), &inside, &outside, &size); err != nil {
-			return nil, fmt.Errorf("parse %s: %w", path, err)
+// MapAll maps every user and group that exists here onto itself in the user
+// namespace of pid, so that files have the owners they have outside. Only root
+// may, and only from outside.
+func MapAll(pid int) error {
+	for _, name := range []string{"uid_map", "gid_map"} {
+		here, err := os.ReadFile("/proc/self/" + name)
+		if err != nil {
+			return fmt.Errorf("read identity map: %w", err)
 		}
-		out = append(out, syscall.SysProcIDMap{ContainerID: inside, HostID: inside, Size: size})
+		same, err := identity(string(here))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, name), []byte(same), 0); err != nil {
+			return fmt.Errorf("write identity map: %w", err)
+		}
 	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("parse %s: no ranges: %w", path, syscall.EINVAL)
+	return nil
+}
+
+// identity turns the lines of a map, "inside outside length", into ones that
+// map each range that exists inside onto itself.
+func identity(lines string) (string, error) {
+	var out strings.Builder
+	for line := range strings.Lines(lines) {
+		var inside, outside, size uint64
+		if _, err := fmt.Sscan(line, &inside, &outside, &size); err != nil {
+			return "", fmt.Errorf("parse identity map %q: %w", line, err)
+		}
+		fmt.Fprintln(&out, inside, inside, size)
 	}
-	return out, nil
+	return out.String(), nil
 }

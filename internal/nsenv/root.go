@@ -1,106 +1,197 @@
-// Package nsenv builds the namespaces engine's private root: a tmpfs that
+// Package nsenv describes the namespaces engine's private root: a tmpfs that
 // holds one mount for each entry of the plan and nothing else, so that what was
 // not granted does not exist.
+//
+// It only writes the steps down; they run between fork and exec, where no Go
+// code can. See package script.
 package nsenv
 
 import (
 	"fmt"
-	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum/internal/lookup"
+	"github.com/capsicum-go/capsicum/internal/landlock"
 	"github.com/capsicum-go/capsicum/internal/plan"
-	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/internal/script"
 	"github.com/capsicum-go/capsicum/rights"
 )
+
+// Changed is the errno of a granted name that leads to another object than the
+// one that was judged when the command line was read.
+const Changed = unix.ESTALE
 
 // staging is where the new root is mounted until it becomes "/". Grants never
 // lead through procfs, so covering it hides no source.
 const staging = "/proc"
 
-// Env is a private root that was entered.
-type Env struct {
-	// Proc is the sandbox's own procfs, whether or not the program sees it.
-	Proc *os.File
-	// Mounts says, by mount id, which entry everything beneath a mount is from.
-	Mounts map[uint64]*plan.Entry
+// Enter adds to seq what builds the private root of pl and makes it the root
+// and working directory. The process that runs it is alone in a fresh mount and
+// user namespace, and in a fresh pid namespace. The rules for what the program
+// may do there are added to ruleset, unless that is nil. procfs becomes a
+// descriptor of the sandbox's own procfs, whether or not the program sees it.
+func Enter(seq *script.Sequence, pl *plan.Plan, ruleset *landlock.Ruleset, procfs script.Value) {
+	b := &builder{seq: seq, pl: pl, rules: ruleset, proc: procfs, trees: map[landlock.Access]*rule{}, parts: map[string][]plan.Part{}}
+	b.stage()
+	b.scaffold()
+	for i := range pl.Entries {
+		b.show(&pl.Entries[i])
+	}
+	b.pivot()
 }
 
-// Visit is told of each mount before it is attached: the entry it stands for,
-// or nil for a scaffold directory, and a descriptor of its root.
-type Visit func(e *plan.Entry, fd int) error
-
-// builder is a private root under construction.
+// builder writes the steps. Everything runs in order in one process, so each
+// kind of descriptor has one word, used again for every entry.
 type builder struct {
-	root  *os.File // the new root's tmpfs
-	proc  *os.File // the procfs of the new pid namespace
-	env   *Env
-	visit Visit
+	seq   *script.Sequence
+	pl    *plan.Plan
+	rules *landlock.Ruleset
+	parts map[string][]plan.Part // of the skeleton, by the Tmpfs entry they are in
+
+	root, proc, context, pinned, at, umask script.Value
+
+	stat  *unix.Stat_t
+	trees map[landlock.Access]*rule
 }
 
-// Enter builds the private root of pl and makes it the root and working
-// directory of the calling process. The caller must be alone in a fresh mount
-// and user namespace, and pid 1 of a fresh pid namespace.
-func Enter(pl *plan.Plan, visit Visit) (*Env, error) {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, fmt.Errorf("make mounts private: %w", err)
+// rule is a Landlock rule whose descriptor is the mount being attached.
+type rule struct {
+	attr unix.LandlockPathBeneathAttr
+	tree script.Value // attr's descriptor
+}
+
+const (
+	clone  = unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH | unix.AT_RECURSIVE
+	inside = unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS
+)
+
+var empty = script.String("")
+
+// tree returns the rule for access. The mount's descriptor goes straight into
+// the rule's own memory.
+func (b *builder) tree(access landlock.Access) *rule {
+	r, ok := b.trees[access]
+	if !ok {
+		r = &rule{attr: unix.LandlockPathBeneathAttr{Allowed_access: uint64(access)}}
+		r.tree = script.ValueAt((*uint32)(unsafe.Pointer(&r.attr.Parent_fd)))
+		b.trees[access] = r
 	}
-	r := &builder{visit: visit, env: &Env{Mounts: make(map[uint64]*plan.Entry, len(pl.Entries))}}
-	defer r.close()
-	if err := r.stage(); err != nil {
-		return nil, err
+	return r
+}
+
+// allow adds r to the ruleset.
+func (b *builder) allow(what string, r *rule, isDir bool) {
+	if b.rules == nil {
+		return
 	}
-	if err := lookup.BuildSkeleton(int(r.root.Fd()), pl); err != nil {
-		return nil, fmt.Errorf("build root: %w", err)
-	}
-	if err := r.scaffold(pl); err != nil {
-		return nil, err
-	}
-	for i := range pl.Entries {
-		if err := r.mount(pl, &pl.Entries[i]); err != nil {
-			return nil, fmt.Errorf("show %s (%s): %w", pl.Entries[i].Dest, strings.Join(pl.Entries[i].Origin, ", "), err)
+	if access := b.rules.Fitting(landlock.Access(r.attr.Allowed_access), isDir); access != 0 {
+		fitting := r
+		if access != landlock.Access(r.attr.Allowed_access) {
+			fitting = b.tree(access)
+			b.seq.Do(what, unix.SYS_FCNTL, r.tree, unix.F_DUPFD_CLOEXEC, 3).Into(fitting.tree)
+		}
+		b.seq.Do(what, unix.SYS_LANDLOCK_ADD_RULE, b.rules.FD(), unix.LANDLOCK_RULE_PATH_BENEATH, script.Struct(&fitting.attr), 0)
+		if fitting != r {
+			b.close(fitting.tree)
 		}
 	}
-	if err := r.pivot(); err != nil {
-		return nil, err
-	}
-	r.env.Proc, r.proc = r.proc, nil
-	return r.env, r.env.addSubmounts()
 }
 
-// scaffold visits the directories that hold nothing but the way to an entry. A
-// rule on one reaches everything beneath it, so a directory on the way to an
-// entry that must not be read is left out, and cannot be listed.
-func (r *builder) scaffold(pl *plan.Plan) error {
+func (b *builder) close(v script.Value) { b.seq.Do("close descriptor", unix.SYS_CLOSE, v) }
+
+// stage mounts the new root's tmpfs over the staging directory. The procfs is
+// made first: the kernel allows one only while the old one is fully visible.
+func (b *builder) stage() {
+	b.root, b.context = script.NewValue(), script.NewValue()
+	b.pinned, b.at, b.umask = script.NewValue(), script.NewValue(), script.NewValue()
+	b.stat = new(unix.Stat_t)
+	for _, part := range b.pl.Skeleton() {
+		b.parts[part.In] = append(b.parts[part.In], part)
+	}
+	const what = "build the private root"
+	b.seq.Do(what+": make mounts private", unix.SYS_MOUNT, empty, script.String("/"), nil, unix.MS_REC|unix.MS_PRIVATE, nil)
+	b.seq.Do(what, unix.SYS_UMASK, 0).Into(b.umask)
+	b.fresh("mount procfs", fileSystem{kind: "proc", attrs: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC}, b.proc)
+	b.fresh("mount root tmpfs", fileSystem{"tmpfs", []string{"mode=0555"}, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}, b.root)
+	b.seq.Do(what, unix.SYS_MOVE_MOUNT, b.root, empty, unix.AT_FDCWD, script.String(staging), unix.MOVE_MOUNT_F_EMPTY_PATH)
+	b.make(what, b.root, b.parts[""])
+}
+
+// fileSystem is a file system without a source.
+type fileSystem struct {
+	kind    string
+	options []string
+	attrs   int
+}
+
+// kinds lists the file systems that an entry without a source is made of.
+var kinds = map[plan.Kind]fileSystem{
+	plan.Tmpfs:  {"tmpfs", []string{"mode=1777"}, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV},
+	plan.Devpts: {"devpts", []string{"newinstance", "ptmxmode=0666", "mode=0620"}, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC},
+}
+
+// fresh adds the making of a detached mount of a new file system.
+func (b *builder) fresh(what string, f fileSystem, into script.Value) {
+	b.seq.Do(what, unix.SYS_FSOPEN, script.String(f.kind), unix.FSOPEN_CLOEXEC).Into(b.context)
+	for _, o := range f.options {
+		if key, value, ok := strings.Cut(o, "="); ok {
+			b.seq.Do(what, unix.SYS_FSCONFIG, b.context, unix.FSCONFIG_SET_STRING, script.String(key), script.String(value), 0)
+		} else {
+			b.seq.Do(what, unix.SYS_FSCONFIG, b.context, unix.FSCONFIG_SET_FLAG, script.String(o), nil, 0)
+		}
+	}
+	b.seq.Do(what, unix.SYS_FSCONFIG, b.context, unix.FSCONFIG_CMD_CREATE, nil, nil, 0)
+	b.seq.Do(what, unix.SYS_FSMOUNT, b.context, unix.FSMOUNT_CLOEXEC, f.attrs).Into(into)
+	b.close(b.context)
+}
+
+// make adds the making of a skeleton's parts in the directory dir. Nobody else
+// sees that directory yet, so a name in it leads nowhere unexpected.
+func (b *builder) make(what string, dir script.Value, parts []plan.Part) {
+	for _, p := range parts {
+		name := script.String(p.Path)
+		switch p.Kind {
+		case plan.Symlink:
+			b.seq.Do(what, unix.SYS_SYMLINKAT, script.String(p.Target), dir, name)
+		case plan.PlaceFile:
+			b.seq.Do(what, unix.SYS_MKNODAT, dir, name, unix.S_IFREG|0o444, 0)
+		default:
+			b.seq.Do(what, unix.SYS_MKDIRAT, dir, name, 0o555)
+		}
+	}
+}
+
+// scaffold lets the directories be listed that hold nothing but the way to an
+// entry. A rule on one reaches everything beneath it, so a directory on the way
+// to an entry that must not be read is left out, and cannot be listed.
+func (b *builder) scaffold() {
+	if b.rules == nil {
+		return
+	}
 	var blind []string
-	for i := range pl.Entries {
-		if !pl.Entries[i].Rights.IsSet(rights.Read) {
-			blind = append(blind, pl.Entries[i].Dest)
+	for i := range b.pl.Entries {
+		if !b.pl.Entries[i].Rights.IsSet(rights.Read) {
+			blind = append(blind, b.pl.Entries[i].Dest)
 		}
 	}
-	if len(blind) == 0 {
-		return r.visit(nil, int(r.root.Fd()))
+	dirs := b.pl.Dirs
+	if len(blind) == 0 && len(dirs) > 0 {
+		dirs = dirs[:1] // "/" covers the others
 	}
-	for _, dir := range pl.Dirs {
+	list := b.tree(landlock.ReadDir)
+	for _, dir := range dirs {
 		if slices.ContainsFunc(blind, func(dest string) bool { return beneath(dest, dir) }) {
 			continue
 		}
-		at, err := r.mountPoint(dir)
-		if err != nil {
-			return err
-		}
-		err = r.visit(nil, int(at.Fd()))
-		at.Close()
-		if err != nil {
-			return err
-		}
+		what := "let " + dir + " be listed"
+		b.mountPoint(what, dir, list.tree)
+		b.allow(what, list, true)
+		b.close(list.tree)
 	}
-	return nil
 }
 
 // beneath reports whether name is dir or lies beneath it.
@@ -108,127 +199,37 @@ func beneath(name, dir string) bool {
 	return dir == "/" || name == dir || strings.HasPrefix(name, dir+"/")
 }
 
-func (r *builder) close() {
-	for _, f := range []*os.File{r.root, r.proc} {
-		if f != nil {
-			f.Close()
-		}
+// show adds the attaching of one entry.
+func (b *builder) show(e *plan.Entry) {
+	what := fmt.Sprintf("show %s (%s)", e.Dest, strings.Join(e.Origin, ", "))
+	r := b.tree(landlock.ForRights(e.Rights))
+	switch f, isFresh := kinds[e.Kind]; {
+	case e.Kind == plan.Proc:
+		b.seq.Do(what, unix.SYS_FCNTL, b.proc, unix.F_DUPFD_CLOEXEC, 3).Into(r.tree)
+	case isFresh:
+		b.fresh(what, f, r.tree)
+		b.make(what, r.tree, b.parts[e.Dest])
+	default:
+		b.clone(what, e.Source, e.ID, Attributes(e), r.tree)
 	}
-}
-
-// stage mounts the new root's tmpfs over the staging directory. The procfs is
-// made first: the kernel allows one only while the old one is fully visible.
-func (r *builder) stage() error {
-	proc, err := newFS("proc", nil, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
-	if err != nil {
-		return fmt.Errorf("mount procfs: %w", err)
-	}
-	r.proc = proc
-	if r.root, err = newFS("tmpfs", map[string]string{"mode": "0755", "size": "64m"}, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
-		return fmt.Errorf("mount root tmpfs: %w", err)
-	}
-	if err := unix.MoveMount(int(r.root.Fd()), "", unix.AT_FDCWD, staging, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return fmt.Errorf("mount root tmpfs: %w", err)
-	}
-	return nil
-}
-
-// newFS makes a detached mount of a fresh file system.
-func newFS(kind string, options map[string]string, attrs int) (*os.File, error) {
-	ctx, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(ctx)
-	for k, v := range options {
-		if err := unix.FsconfigSetString(ctx, k, v); err != nil {
-			return nil, fmt.Errorf("option %s=%s: %w", k, v, err)
-		}
-	}
-	if err := unix.FsconfigCreate(ctx); err != nil {
-		return nil, err
-	}
-	fd, err := unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, attrs)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), kind), nil
-}
-
-// fresh lists the file systems that an entry without a source is made of.
-var fresh = map[plan.Kind]struct {
-	fs      string
-	options map[string]string
-	attrs   int
-}{
-	plan.Tmpfs:  {"tmpfs", map[string]string{"mode": "1777"}, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV},
-	plan.Devpts: {"devpts", map[string]string{"newinstance": "", "ptmxmode": "0666", "mode": "0620"}, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC},
-}
-
-// mount attaches one entry.
-func (r *builder) mount(pl *plan.Plan, e *plan.Entry) error {
-	tree, err := r.tree(pl, e)
-	if err != nil {
-		return err
-	}
-	if err := r.enroll(e, tree); err != nil {
-		tree.Close()
-		return err
-	}
+	b.allow(what, r, e.Kind != plan.File && e.Kind != plan.Device)
 	if e.Dest == "/" {
-		return r.replace(tree)
+		b.replaceRoot(what, r.tree)
+		return
 	}
-	if tree != r.proc {
-		defer tree.Close()
-	}
-	at, err := r.mountPoint(e.Dest)
-	if err != nil {
-		return err
-	}
-	defer at.Close()
-	if err := unix.MoveMount(int(tree.Fd()), "", int(at.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
-		return fmt.Errorf("attach mount: %w", err)
-	}
-	return nil
+	b.mountPoint(what, e.Dest, b.at)
+	b.seq.Do(what, unix.SYS_MOVE_MOUNT, r.tree, empty, b.at, empty, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	b.close(b.at)
+	b.close(r.tree)
 }
 
-// enroll notes which entry a mount stands for, and lets the visitor see it.
-func (r *builder) enroll(e *plan.Entry, tree *os.File) error {
-	var st unix.Statx_t
-	if err := unix.Statx(int(tree.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
-		return fmt.Errorf("read mount id: %w", err)
-	}
-	r.env.Mounts[st.Mnt_id] = e
-	return r.visit(e, int(tree.Fd()))
-}
-
-// replace makes tree, a grant of "/" itself, the new root in place of the
+// replaceRoot makes tree, a grant of "/" itself, the new root in place of the
 // tmpfs, which stays beneath it: a walk from a mount's root never sees what is
 // mounted on top of it.
-func (r *builder) replace(tree *os.File) error {
-	if err := unix.MoveMount(int(tree.Fd()), "", unix.AT_FDCWD, staging, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		tree.Close()
-		return fmt.Errorf("attach mount: %w", err)
-	}
-	r.root.Close()
-	r.root = tree
-	return nil
-}
-
-// tree returns the detached mount that will stand for e.
-func (r *builder) tree(pl *plan.Plan, e *plan.Entry) (*os.File, error) {
-	if e.Kind == plan.Proc {
-		return r.proc, nil
-	}
-	f, ok := fresh[e.Kind]
-	if !ok {
-		return Clone(e.Source, e.ID, Attributes(e))
-	}
-	tree, err := newFS(f.fs, f.options, f.attrs)
-	if err == nil && e.Kind == plan.Tmpfs {
-		err = lookup.BuildBeneath(int(tree.Fd()), pl, e.Dest)
-	}
-	return tree, err
+func (b *builder) replaceRoot(what string, tree script.Value) {
+	b.seq.Do(what, unix.SYS_MOVE_MOUNT, tree, empty, unix.AT_FDCWD, script.String(staging), unix.MOVE_MOUNT_F_EMPTY_PATH)
+	b.seq.Do(what, unix.SYS_DUP3, tree, b.root, unix.O_CLOEXEC)
+	b.close(tree)
 }
 
 // Attributes returns the mount attributes that an entry's rights amount to.
@@ -237,7 +238,7 @@ func Attributes(e *plan.Entry) uint64 {
 	if e.Kind != plan.Device {
 		attrs |= unix.MOUNT_ATTR_NODEV
 	}
-	if !e.Rights.IsSet(rights.Fexecve) {
+	if !e.Rights.IsSet(rights.Fexecve) && !e.Rights.IsSet(rights.MmapX) {
 		attrs |= unix.MOUNT_ATTR_NOEXEC
 	}
 	// A device's own contents are no part of the file system: writing to
@@ -248,53 +249,56 @@ func Attributes(e *plan.Entry) uint64 {
 	return attrs
 }
 
-// Clone returns a detached copy of the mount tree at source, an absolute name
-// free of symlinks, with attrs added to it and to everything mounted beneath.
-// The object found there must be the one that id names.
-func Clone(source string, id plan.ID, attrs uint64) (*os.File, error) {
-	pinned, err := sys.OpenPinned(source, id.Dev, id.Ino)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: source, Err: err}
-	}
-	defer pinned.Close()
-	tree, err := unix.OpenTree(pinned.Int(), "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
-	if err != nil {
-		return nil, &fs.PathError{Op: "clone mount", Path: source, Err: err}
-	}
-	f := os.NewFile(uintptr(tree), source)
-	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: attrs}); err != nil {
-		f.Close()
-		return nil, &fs.PathError{Op: "restrict mount", Path: source, Err: err}
-	}
-	return f, nil
+// clone adds the making of a detached copy of the mount tree at source, an
+// absolute name free of symlinks, with attrs added to it and to everything
+// mounted beneath. The object there must be the one that id names.
+func (b *builder) clone(what, source string, id plan.ID, attrs uint64, into script.Value) {
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW, Resolve: inside}
+	b.seq.Do(what, unix.SYS_OPENAT2, unix.AT_FDCWD, script.String(source), script.Struct(how), int(unsafe.Sizeof(*how))).Into(b.pinned)
+	b.seq.Do(what, unix.SYS_FSTAT, b.pinned, script.Struct(b.stat))
+	b.seq.Equal(what, &b.stat.Dev, id.Dev, Changed)
+	b.seq.Equal(what, &b.stat.Ino, id.Ino, Changed)
+	b.seq.Do(what, unix.SYS_OPEN_TREE, b.pinned, empty, clone).Into(into)
+	b.close(b.pinned)
+	attr := &unix.MountAttr{Attr_set: attrs}
+	b.seq.Do(what, unix.SYS_MOUNT_SETATTR, into, empty, unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, script.Struct(attr), int(unsafe.Sizeof(*attr)))
 }
 
-// mountPoint opens the place for dest in the new root. A component that turned
-// into a symlink meanwhile is refused: the walk must not be led elsewhere.
-func (r *builder) mountPoint(dest string) (*os.File, error) {
+// Directory adds the replacement of an inherited directory by the same one on a
+// mount of its own, which is its own top: ".." from a bare directory descriptor
+// would walk the host's tree.
+func Directory(seq *script.Sequence, num int, e *plan.Entry) {
+	b := &builder{seq: seq, stat: new(unix.Stat_t), pinned: script.NewValue()}
+	tree, dir := script.NewValue(), script.NewValue()
+	what := fmt.Sprintf("--fd %d: open %s on a mount of its own", num, e.Source)
+	b.clone(what, e.Source, e.ID, Attributes(e), tree)
+	b.seq.Do(what, unix.SYS_OPENAT, tree, script.String("."), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).Into(dir)
+	b.close(tree)
+	b.seq.Do(what, unix.SYS_DUP3, dir, num, unix.O_CLOEXEC)
+	b.close(dir)
+}
+
+// mountPoint adds the opening of the place for dest in the new root. A component
+// that turned into a symlink meanwhile is refused: the walk must not be led
+// elsewhere.
+func (b *builder) mountPoint(what, dest string, into script.Value) {
 	rel := strings.TrimPrefix(path.Clean(dest), "/")
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_IN_ROOT}
-	fd, err := unix.Openat2(int(r.root.Fd()), rel, &how)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open mount point", Path: dest, Err: err}
+	if rel == "" {
+		rel = "."
 	}
-	return os.NewFile(uintptr(fd), dest), nil
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: inside | unix.RESOLVE_IN_ROOT}
+	b.seq.Do(what, unix.SYS_OPENAT2, b.root, script.String(rel), script.Struct(how), int(unsafe.Sizeof(*how))).Into(into)
 }
 
-// pivot makes the new root "/" and lets go of the host's.
-func (r *builder) pivot() error {
-	if err := unix.MountSetattr(int(r.root.Fd()), "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
-		return fmt.Errorf("make root read only: %w", err)
-	}
-	if err := unix.Fchdir(int(r.root.Fd())); err != nil {
-		return fmt.Errorf("enter new root: %w", err)
-	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("pivot to new root: %w", err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("leave host root: %w", err)
-	}
-	return os.Chdir("/")
+// pivot adds the last steps: the new root becomes "/", and the host's goes.
+func (b *builder) pivot() {
+	const what = "enter the private root"
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	b.seq.Do(what, unix.SYS_MOUNT_SETATTR, b.root, empty, unix.AT_EMPTY_PATH, script.Struct(attr), int(unsafe.Sizeof(*attr)))
+	b.seq.Do(what, unix.SYS_UMASK, b.umask)
+	b.seq.Do(what, unix.SYS_FCHDIR, b.root)
+	b.seq.Do(what, unix.SYS_PIVOT_ROOT, script.String("."), script.String("."))
+	b.seq.Do(what, unix.SYS_UMOUNT2, script.String("."), unix.MNT_DETACH)
+	b.seq.Do(what, unix.SYS_CHDIR, script.String("/"))
+	b.close(b.root)
 }

@@ -23,6 +23,7 @@ package script
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -72,7 +73,10 @@ func NewValue() Value { return Value{new(uint32)} }
 func ValueAt(p *uint32) Value { return Value{p} }
 
 // Load returns the word, as the children left it.
-func (v Value) Load() uint32 { return *v.word }
+func (v Value) Load() uint32 { return atomic.LoadUint32(v.word) }
+
+// Store sets the word for a child that awaits it.
+func (v Value) Store(n uint32) { atomic.StoreUint32(v.word, n) }
 
 // Pointer is the address of something that stays alive with the sequence.
 type Pointer struct {
@@ -200,13 +204,24 @@ func (s *Sequence) link() {
 	}
 }
 
-// Err returns what failed, once the process that ran s has ended.
+// StepError is a step that failed.
+type StepError struct {
+	What  string
+	Errno unix.Errno
+}
+
+func (e *StepError) Error() string { return e.What + ": " + e.Errno.Error() }
+
+// Unwrap makes the errno reachable.
+func (e *StepError) Unwrap() error { return e.Errno }
+
+// Err returns what failed, a *[StepError], once the process that ran s has ended.
 func (s *Sequence) Err() error {
 	if s.failure == nil || s.failure.step == 0 {
 		return nil
 	}
 	i := (s.failure.step - uintptr(unsafe.Pointer(&s.steps[0]))) / stepSize
-	return fmt.Errorf("%s: %w", s.what[i], unix.Errno(s.failure.errno))
+	return &StepError{s.what[i], unix.Errno(s.failure.errno)}
 }
 
 // Start forks a child that runs s. flags must have CLONE_VM|CLONE_VFORK: Start
@@ -237,24 +252,29 @@ func Start(flags uintptr, s *Sequence, pid Value) (int, error) {
 
 // RestoreSignals adds what makes the process's signals as they were for the
 // parent: handlers, which would run Go code, go back to their defaults; what is
-// ignored stays ignored, and blocked what was blocked when this is called.
+// ignored stays ignored, and blocked what is blocked now.
 func (s *Sequence) RestoreSignals() error {
-	handled, err := sys.HandledSignals()
+	mask, err := sys.SignalMask()
 	if err != nil {
 		return err
 	}
-	mask := new(uint64)
-	if *mask, err = sys.AllSignals(); err != nil {
-		return err
-	}
-	if err := sys.RestoreSignals(*mask); err != nil {
+	return s.setSignals(mask)
+}
+
+// StayDeaf adds what makes a Go program that is executed hear no signal, for
+// good, except those that its runtime lives by.
+func (s *Sequence) StayDeaf() error { return s.setSignals(sys.DeafMask) }
+
+func (s *Sequence) setSignals(mask uint64) error {
+	handled, err := sys.HandledSignals()
+	if err != nil {
 		return err
 	}
 	act := Struct(new([4]uintptr)) // SIG_DFL
 	for _, sig := range handled {
 		s.Do("reset signal", unix.SYS_RT_SIGACTION, int(sig), act, nil, 8)
 	}
-	s.Do("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, Struct(mask), nil, 8)
+	s.Do("set signal mask", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, Struct(&mask), nil, 8)
 	return nil
 }
 

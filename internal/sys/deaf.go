@@ -6,45 +6,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nothingPC returns the address of a signal handler that does nothing.
-func nothingPC() uintptr
-
 // ignoreAction is SIG_IGN.
 const ignoreAction = 1
 
-// Deafen makes this process take every signal and do nothing with it, except
-// those of faults and those that the Go runtime and this package use. Signals
-// that are ignored stay ignored: unlike a handler, that survives an exec, and is
-// what a parent meant for its child.
-func Deafen() error {
-	var base sigaction
-	if err := rtSigaction(unix.SIGSEGV, nil, &base); err != nil {
-		return fmt.Errorf("read handler of SIGSEGV: %w", err)
-	}
-	base.handler = nothingPC()
-	base.flags &^= saSiginfo
-	base.flags |= saRestart
-	keep := faults | setOf(unix.SIGKILL, unix.SIGSTOP, unix.SIGURG, InterruptSignal)
-	for sig := unix.Signal(1); sig <= 64; sig++ {
-		if keep&setOf(sig) != 0 {
-			continue
-		}
-		var old sigaction
-		if err := rtSigaction(sig, nil, &old); err != nil {
-			return fmt.Errorf("read handler of signal %d: %w", sig, err)
-		}
-		if old.handler == ignoreAction {
-			continue
-		}
-		if err := rtSigaction(sig, &base, nil); err != nil {
-			return fmt.Errorf("set handler of signal %d: %w", sig, err)
-		}
-	}
-	return nil
-}
+// DeafMask blocks every signal but those of faults and those that the Go
+// runtime and this package use.
+var DeafMask = uint64(^(faults | setOf(unix.SIGURG, InterruptSignal)))
 
-// saSiginfo is SA_SIGINFO.
-const saSiginfo = 0x4
+// SignalMask returns which signals the calling thread blocks.
+func SignalMask() (uint64, error) {
+	mask, err := AllSignals()
+	if err != nil {
+		return 0, fmt.Errorf("read signal mask: %w", err)
+	}
+	return mask, RestoreSignals(mask)
+}
 
 // HandledSignals lists the signals that this process has a handler for.
 func HandledSignals() ([]unix.Signal, error) {

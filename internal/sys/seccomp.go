@@ -71,6 +71,21 @@ func ProbeNotify() error {
 	return nil
 }
 
+// ListenerFlags returns the flags to install a filter with that has a listener,
+// for installing it between fork and exec: with the flag that lets only fatal
+// signals interrupt a received call where the kernel knows it. A filter that is
+// not there tells: EFAULT comes after the flags were understood.
+func ListenerFlags() (int, error) {
+	if err := ProbeNotify(); err != nil {
+		return 0, err
+	}
+	flags := unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	if _, err := setFilter(nil, uintptr(flags)); errors.Is(err, unix.EINVAL) {
+		flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	}
+	return flags, nil
+}
+
 // Installed tells what InstallFilter got from the kernel.
 type Installed struct {
 	Listener *FD // nil when no listener was asked for
@@ -109,6 +124,14 @@ func InstallFilter(prog []unix.SockFilter, listener bool) (Installed, error) {
 		return Installed{}, err
 	}
 	return Installed{Listener: NewFD(n)}, nil
+}
+
+// HasWaitKillable reports whether the kernel can keep signals that are not
+// fatal away from a caller whose notification was received (Linux 5.19). A flag
+// it does not know is refused before the missing program is.
+func HasWaitKillable() bool {
+	_, err := setFilter(nil, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+	return errors.Is(err, unix.EFAULT)
 }
 
 func setFilter(prog *unix.SockFprog, flags uintptr) (int, error) {
