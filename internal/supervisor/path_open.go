@@ -234,7 +234,9 @@ func (o opening) fits(mode uint32) error {
 	switch {
 	case isType(mode, unix.S_IFLNK):
 		if o.has(unix.O_PATH) {
-			return unix.EACCES // such a descriptor cannot be handed over
+			// Such a descriptor cannot be handed over. The errno is the one by
+			// which tar and cp know that a link's mode cannot be changed.
+			return unix.EOPNOTSUPP
 		}
 		return unix.ELOOP
 	case isType(mode, unix.S_IFDIR):
