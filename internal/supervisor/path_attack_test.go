@@ -325,17 +325,24 @@ func BenchmarkMediated(b *testing.B) {
 				for b.Loop() {
 					v.do("time " + call + " 1000 " + d + name)
 				}
-				b.ReportMetric(metric(v.do("time "+call+" 20000 "+d+name)), "ns/mediated")
-				b.ReportMetric(metric(u.do("time "+call+" 20000 "+d+name)), "ns/plain")
+				b.ReportMetric(best(v, "time "+call+" 2000 "+d+name), "ns/mediated")
+				b.ReportMetric(best(u, "time "+call+" 2000 "+d+name), "ns/plain")
 			})
 		}
 	}
 }
 
-func metric(s string) float64 {
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		panic(err)
+// best is the lowest of several means: other work on the machine only adds.
+func best(v *victim, op string) float64 {
+	low := 0.0
+	for range 10 {
+		f, err := strconv.ParseFloat(v.do(op), 64)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		if low == 0 || f < low {
+			low = f
+		}
 	}
-	return f
+	return low
 }
