@@ -51,7 +51,9 @@ type Listener struct {
 	fd   *sys.FD
 	stop *sys.FD // eventfd: Shutdown was called
 	sync bool
-	over atomic.Bool
+	// killable: once received, only a fatal signal takes a caller away.
+	killable bool
+	over     atomic.Bool
 
 	mu        sync.Mutex
 	receivers map[int]struct{} // threads inside Receive
@@ -74,6 +76,7 @@ func NewListener(fd *sys.FD) (*Listener, error) {
 	}
 	l := &Listener{fd: fd, stop: sys.NewFD(stop), receivers: make(map[int]struct{})}
 	l.left = sync.NewCond(&l.mu)
+	l.killable = sys.HasWaitKillable()
 	l.sync = sys.NotifSyncWakeUp(fd.Int()) == nil
 	go l.watch()
 	return l, nil
@@ -193,42 +196,51 @@ func (l *Listener) send(r *sys.SeccompNotifResp) error {
 	return answered("answer seccomp notification", err)
 }
 
-// AddFD is a descriptor on its way into a caller's table.
-type AddFD struct {
-	Src     int  // our descriptor; it stays ours
-	At      int  // the number it must get, -1 for the lowest free one
-	CloExec bool // close-on-exec in the caller's table
-	Send    bool // also end the call, with the new number as its value
-}
-
-// AddFD copies a descriptor into the table of the caller of notification id
-// and returns its number there. The caller's RLIMIT_NOFILE applies.
+// Inject copies our descriptor src into the table of the caller of notification
+// id and ends the call with its number there. src stays ours. The caller's
+// RLIMIT_NOFILE applies; after an error other than ErrGone the call still waits
+// for an answer.
 //
-// A signal must not reach the thread in between: an interrupted request with
-// Send marks the call answered without having answered it, the restarted ioctl
-// reports ENOENT, and the caller sees 0, which is somebody else's descriptor.
-func (l *Listener) AddFD(id uint64, a AddFD) (int, error) {
-	req := sys.SeccompNotifAddFD{ID: id, SrcFD: uint32(a.Src)}
-	if a.At >= 0 {
-		req.Flags |= unix.SECCOMP_ADDFD_FLAG_SETFD
-		req.NewFD = uint32(a.At)
-	}
-	if a.Send {
-		req.Flags |= unix.SECCOMP_ADDFD_FLAG_SEND
-	}
-	if a.CloExec {
+// The kernel can do both at once, but not safely: a signal that reaches this
+// thread in between, or a stop, which nothing blocks, marks the call answered
+// without having answered it. The restarted ioctl reports ENOENT, and the
+// caller sees 0, which is somebody else's descriptor. Where a received call can
+// only be killed, two steps do the same and can be interrupted anywhere. Before
+// Linux 5.19 any signal could take the caller away between the two, and leave
+// it a descriptor it knows nothing of; there the one step is taken, with
+// signals blocked.
+func (l *Listener) Inject(id uint64, src int, cloexec bool) (int, error) {
+	req := sys.SeccompNotifAddFD{ID: id, SrcFD: uint32(src)}
+	if cloexec {
 		req.NewFDFlags = unix.O_CLOEXEC
 	}
+	if !l.killable {
+		return l.injectAtOnce(req)
+	}
+	n, err := l.add(&req)
+	if err != nil {
+		return -1, err
+	}
+	return n, l.Respond(id, int64(n), 0)
+}
+
+func (l *Listener) injectAtOnce(req sys.SeccompNotifAddFD) (int, error) {
+	req.Flags |= unix.SECCOMP_ADDFD_FLAG_SEND
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	old, err := sys.AllSignals()
 	if err != nil {
 		return -1, fmt.Errorf("block signals: %w", err)
 	}
-	n, err := sys.NotifAddFD(l.fd.Int(), &req)
+	n, err := l.add(&req)
 	if rerr := sys.RestoreSignals(old); rerr != nil && err == nil {
-		err = rerr
+		return -1, fmt.Errorf("restore signals: %w", rerr)
 	}
+	return n, err
+}
+
+func (l *Listener) add(req *sys.SeccompNotifAddFD) (n int, err error) {
+	err = sys.Retry(func() (err error) { n, err = sys.NotifAddFD(l.fd.Int(), req); return err })
 	if err != nil {
 		return -1, answered("add descriptor to caller", err)
 	}

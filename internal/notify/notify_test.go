@@ -128,8 +128,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// descriptors gets descriptors at the lowest and at a chosen number, then none
-// any more when its limit is reached.
+// descriptors gets two descriptors, then none any more when its limit is
+// reached.
 func descriptors([]string) int {
 	n, e := ask(1)
 	if e != 0 || !marked(n) || cloexec(n) {
@@ -137,8 +137,8 @@ func descriptors([]string) int {
 		return 1
 	}
 	n, e = ask(2)
-	if e != 0 || n != 77 || !marked(77) || !cloexec(77) {
-		fmt.Printf("injected at a number: %d %v\n", n, e)
+	if e != 0 || !marked(n) || !cloexec(n) {
+		fmt.Printf("injected close-on-exec: %d %v\n", n, e)
 		return 1
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 3}); err != nil {
@@ -169,23 +169,24 @@ func TestDescriptors(t *testing.T) {
 	must(t, err)
 	defer unix.Close(file)
 	v := notifytest.Start(t, notifytest.Victim{Scenario: "descriptor", Calls: asks})
-	for _, add := range []notify.AddFD{
-		{Src: file, At: -1, Send: true},
-		{Src: file, At: 77, CloExec: true, Send: true},
-		{Src: file, At: -1, Send: true},
-	} {
+	for range 3 {
 		n, err := v.Listener.Receive()
 		must(t, err)
-		_, err = v.Listener.AddFD(n.ID, add)
-		if n.Data.Args[0] < 3 {
+		switch n.Data.Args[0] {
+		case 1:
+			_, err = v.Listener.Inject(n.ID, file, false)
 			must(t, err)
-			continue
+		case 2:
+			_, err = v.Listener.Inject(n.ID, file, true)
+			must(t, err)
+		case 3:
+			_, err = v.Listener.Inject(n.ID, file, true)
+			var e unix.Errno
+			if !errors.As(err, &e) || e != unix.EMFILE {
+				t.Errorf("beyond the limit: %v", err)
+			}
+			must(t, v.Listener.Respond(n.ID, 0, e))
 		}
-		var e unix.Errno
-		if !errors.As(err, &e) || e != unix.EMFILE {
-			t.Errorf("beyond the limit: %v", err)
-		}
-		must(t, v.Listener.Respond(n.ID, 0, e))
 	}
 	if code := v.Wait(t); code != 0 {
 		t.Errorf("victim ended with %d", code)
@@ -321,7 +322,7 @@ func TestCallerKilledAfterReceive(t *testing.T) {
 		t.Error("a dead caller is valid")
 	}
 	before := openDescriptors(t)
-	if _, err := v.Listener.AddFD(n.ID, notify.AddFD{Src: 0, At: -1, Send: true}); !errors.Is(err, notify.ErrGone) {
+	if _, err := v.Listener.Inject(n.ID, 0, true); !errors.Is(err, notify.ErrGone) {
 		t.Errorf("descriptor for a dead caller: %v", err)
 	}
 	if err := v.Listener.Respond(n.ID, 0, 0); !errors.Is(err, notify.ErrGone) {
@@ -391,32 +392,60 @@ func many(args []string) int {
 // A signal in the middle of an injection makes the kernel answer 0 without a
 // descriptor: the program would go on with its standard input.
 func TestSignalsDoNotDisturbInjection(t *testing.T) {
-	count := 20000
+	for _, killable := range []bool{true, false} {
+		t.Run(fmt.Sprintf("killable=%v", killable), func(t *testing.T) {
+			if killable && !sys.HasWaitKillable() {
+				t.Skip("no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV before Linux 5.19")
+			}
+			var stop atomic.Bool
+			defer stop.Store(true)
+			injectMany(t, killable, func(tid int) {
+				go func() {
+					for !stop.Load() {
+						_ = unix.Tgkill(unix.Getpid(), tid, unix.SIGURG)
+						_ = unix.Tgkill(unix.Getpid(), tid, syscall.SIGIO)
+					}
+				}()
+			})
+		})
+	}
+}
+
+// A stop cannot be blocked, so it is what only the two steps survive.
+func TestStopsDoNotDisturbInjection(t *testing.T) {
+	if !sys.HasWaitKillable() {
+		t.Skip("no SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV before Linux 5.19")
+	}
+	injectMany(t, true, func(int) {
+		// It ends by itself: killed, it could leave this process stopped.
+		stopper := exec.Command("sh", "-c", "i=0; while [ $i -lt 3000 ]; do kill -STOP $PPID; kill -CONT $PPID; i=$((i+1)); done")
+		must(t, stopper.Start())
+		t.Cleanup(func() { must(t, stopper.Wait()) })
+	})
+}
+
+// injectMany answers a victim's calls with descriptors while disturb disturbs
+// the thread that does it.
+func injectMany(t *testing.T, killable bool, disturb func(tid int)) {
+	count := 10000
 	if testing.Short() {
-		count = 2000
+		count = 1000
 	}
 	v := notifytest.Start(t, notifytest.Victim{Scenario: "many", Args: []string{strconv.Itoa(count)}, Calls: asks})
+	v.Listener.SetKillable(killable)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var tid, stop atomic.Int64
-	tid.Store(int64(unix.Gettid()))
-	go func() {
-		for stop.Load() == 0 {
-			_ = unix.Tgkill(unix.Getpid(), int(tid.Load()), unix.SIGURG)
-			_ = unix.Tgkill(unix.Getpid(), int(tid.Load()), syscall.SIGIO)
-		}
-	}()
-	defer stop.Store(1)
 	file, err := unix.MemfdCreate(mark, unix.MFD_CLOEXEC)
 	must(t, err)
 	defer unix.Close(file)
+	disturb(unix.Gettid())
 	for {
 		n, err := v.Listener.Receive()
 		if err == io.EOF {
 			break
 		}
 		must(t, err)
-		if _, err := v.Listener.AddFD(n.ID, notify.AddFD{Src: file, At: -1, Send: true}); err != nil {
+		if _, err := v.Listener.Inject(n.ID, file, false); err != nil {
 			t.Error(err)
 		}
 	}

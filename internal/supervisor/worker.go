@@ -273,7 +273,7 @@ func (c *Call) inject(r Result) error {
 	if !r.fd.Valid() {
 		return c.s.listener.Respond(c.n.ID, 0, unix.EIO)
 	}
-	_, err := c.s.listener.AddFD(c.n.ID, notify.AddFD{Src: r.fd.Int(), At: -1, CloExec: r.cloexec, Send: true})
+	_, err := c.s.listener.Inject(c.n.ID, r.fd.Int(), r.cloexec)
 	if err == nil || errors.Is(err, notify.ErrGone) {
 		return err
 	}
