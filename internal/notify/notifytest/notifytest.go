@@ -10,6 +10,7 @@ package notifytest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -27,6 +28,7 @@ import (
 const (
 	envCalls    = "CAPSICUM_NOTIFYTEST_CALLS"
 	envScenario = "CAPSICUM_NOTIFYTEST_SCENARIO"
+	envExe      = "CAPSICUM_NOTIFYTEST_EXE"
 	sockFD      = 3 // the listener goes out here
 	patience    = 2 * time.Minute
 )
@@ -65,7 +67,7 @@ func confine(calls string) int {
 			env = append(env, kv)
 		}
 	}
-	err := syscall.Exec("/proc/self/exe", os.Args, env)
+	err := syscall.Exec(os.Getenv(envExe), os.Args, env)
 	fmt.Fprintln(os.Stderr, "exec:", err)
 	return 125
 }
@@ -94,7 +96,15 @@ func install(calls string) error {
 		return err
 	}
 	defer in.Listener.Close()
-	return unix.Sendmsg(sockFD, []byte{0}, unix.UnixRights(in.Listener.Int()), nil, 0)
+	// The number only: the test takes the descriptor itself, because any call
+	// that could hand it over may be among those that ask.
+	if _, err := unix.Write(sockFD, []byte(strconv.Itoa(in.Listener.Int()))); err != nil {
+		return fmt.Errorf("tell listener: %w", err)
+	}
+	if n, err := unix.Read(sockFD, make([]byte, 1)); n != 1 {
+		return fmt.Errorf("wait until the listener is taken: %w", err)
+	}
+	return unix.Close(sockFD)
 }
 
 // Victim says what is started.
@@ -104,6 +114,7 @@ type Victim struct {
 	Calls    []uint32 // numbers of the calls that ask
 	Exe      string   // another executable to become; the test binary without one
 	Attr     *syscall.SysProcAttr
+	Stdout   io.Writer // os.Stdout without one
 }
 
 // Process is a victim that runs.
@@ -129,9 +140,12 @@ func Start(t testing.TB, v Victim) *Process {
 	if exe == "" {
 		exe = "/proc/self/exe"
 	}
-	cmd := exec.Command(exe, v.Args...)
-	cmd.Env = append(os.Environ(), envScenario+"="+v.Scenario, envCalls+"="+strings.Join(calls, " "))
+	cmd := exec.Command("/proc/self/exe", v.Args...)
+	cmd.Env = append(os.Environ(), envScenario+"="+v.Scenario, envCalls+"="+strings.Join(calls, " "), envExe+"="+exe)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if v.Stdout != nil {
+		cmd.Stdout = v.Stdout
+	}
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = v.Attr
 	err = cmd.Start()
@@ -139,11 +153,11 @@ func Start(t testing.TB, v Victim) *Process {
 	if err != nil {
 		t.Fatalf("start victim: %v", err)
 	}
-	l, err := receive(pair[0])
+	l, err := take(cmd.Process.Pid, pair[0])
 	if err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		t.Fatalf("receive listener: %v", err)
+		t.Fatalf("take listener: %v", err)
 	}
 	p := &Process{Listener: l, Cmd: cmd}
 	t.Cleanup(func() {
@@ -156,24 +170,30 @@ func Start(t testing.TB, v Victim) *Process {
 	return p
 }
 
-func receive(sock int) (*notify.Listener, error) {
-	oob := make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(sock, make([]byte, 1), oob, unix.MSG_CMSG_CLOEXEC)
+// take copies the listener out of the victim, which waits for that.
+func take(pid, sock int) (*notify.Listener, error) {
+	buf := make([]byte, 16)
+	n, err := unix.Read(sock, buf)
 	if err != nil {
 		return nil, err
 	}
-	msgs, err := unix.ParseSocketControlMessage(oob[:n])
+	num, err := strconv.Atoi(string(buf[:n]))
+	if err != nil {
+		return nil, fmt.Errorf("victim ended without a listener: %w", err)
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, err
 	}
-	if len(msgs) != 1 {
-		return nil, errors.New("victim ended without a listener")
-	}
-	fds, err := unix.ParseUnixRights(&msgs[0])
+	defer unix.Close(pidfd)
+	fd, err := unix.PidfdGetfd(pidfd, num, 0)
 	if err != nil {
 		return nil, err
 	}
-	return notify.NewListener(sys.NewFD(fds[0]))
+	if _, err := unix.Write(sock, []byte{1}); err != nil {
+		return nil, err
+	}
+	return notify.NewListener(sys.NewFD(fd))
 }
 
 // Wait waits for the victim and returns its exit status, or 128 and the signal
