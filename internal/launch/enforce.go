@@ -112,7 +112,7 @@ func lacking(pl *plan.Plan, engine policy.Engine, f facts) rights.Set {
 			continue
 		}
 		for _, g := range guards {
-			if g.asks && !e.Rights.IsSet(g.right) && !g.native(e, engine, f) {
+			if g.asks && !e.Rights.IsSet(g.right) && !g.native(pl, e, engine, f) {
 				out.Set(g.right)
 			}
 		}
@@ -120,12 +120,18 @@ func lacking(pl *plan.Plan, engine policy.Engine, f facts) rights.Set {
 	return out
 }
 
-// native reports whether the kernel itself refuses g's operations beneath e.
-func (g guard) native(e *plan.Entry, engine policy.Engine, f facts) bool {
-	if engine == policy.EngineNamespaces && (g.mount == always || g.mount == whenReadOnly && plan.ReadOnly(e.Rights)) {
+// native reports whether the kernel itself refuses g's operations beneath e. It
+// does nothing of the kind under the landlock engine, where the supervisor opens
+// everything. A Landlock rule for a tree reaches through the mount points in it,
+// so a right that an enclosing entry grants is withheld by mount attributes only.
+func (g guard) native(pl *plan.Plan, e *plan.Entry, engine policy.Engine, f facts) bool {
+	if engine == policy.EngineLandlock {
+		return false
+	}
+	if g.mount == always || g.mount == whenReadOnly && plan.ReadOnly(e.Rights) {
 		return true
 	}
-	return g.abi != 0 && f.abi >= g.abi
+	return g.abi != 0 && f.abi >= g.abi && !pl.Outer(e.Dest).IsSet(g.right)
 }
 
 // losses lists what the entries of pl ask for and nobody here can enforce.
@@ -145,13 +151,21 @@ func losses(pl *plan.Plan, engine policy.Engine, f facts) []Loss {
 				Why: "an open file always has it under Linux"})
 		}
 		for _, g := range guards {
-			if engine == policy.EngineNamespaces && !g.asks && !e.Rights.IsSet(g.right) && !g.native(e, engine, f) {
+			if engine == policy.EngineNamespaces && !g.asks && !e.Rights.IsSet(g.right) && !g.native(pl, e, engine, f) {
 				out = append(out, Loss{Name: rights.Of(g.right).String(), What: what,
-					Why: fmt.Sprintf("it needs Landlock ABI %d, this kernel has %d", g.abi, f.abi)})
+					Why: g.why(f)})
 			}
 		}
 	}
 	return out
+}
+
+// why says what is missing for g to be enforced.
+func (g guard) why(f facts) string {
+	if f.abi >= g.abi {
+		return "it is granted around it, and Landlock cannot take it back inside"
+	}
+	return fmt.Sprintf("it needs Landlock ABI %d, this kernel has %d", g.abi, f.abi)
 }
 
 // choose decides for one engine, or refuses naming what cannot be enforced.

@@ -10,10 +10,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/plan"
+	"github.com/capsicum-go/capsicum/internal/script"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -27,7 +29,7 @@ func TestMain(m *testing.M) {
 		os.Exit(fork())
 	}
 	if os.Getenv(planVariable) != "" {
-		os.Exit(inside())
+		os.Exit(try())
 	}
 	os.Exit(m.Run())
 }
@@ -61,23 +63,40 @@ var probes = map[string]func(arg string) error{
 	},
 }
 
-// inside runs in the namespaces: it enters the root and prints one errno a probe.
-func inside() int {
-	var in struct {
-		Plan   *plan.Plan
-		Probes []string
-	}
-	if err := json.Unmarshal([]byte(os.Getenv(planVariable)), &in); err != nil {
-		fmt.Println(err)
-		return 2
-	}
-	env, err := Enter(in.Plan, func(*plan.Entry, int) error { return nil })
+// request is what the parent asks of the processes it starts.
+type request struct {
+	Plan   *plan.Plan
+	Probes []string
+}
+
+func readRequest() (request, error) {
+	var r request
+	return r, json.Unmarshal([]byte(os.Getenv(planVariable)), &r)
+}
+
+// try runs in the private root: it prints one errno a probe.
+func try() int {
+	in, err := readRequest()
 	if err != nil {
 		fmt.Println(err)
 		return 2
 	}
-	if len(env.Mounts) < len(in.Plan.Entries) {
-		fmt.Printf("only %d mounts for %d entries\n", len(env.Mounts), len(in.Plan.Entries))
+	proc, err := os.Open("/proc")
+	if err != nil {
+		fmt.Println(err)
+		return 2
+	}
+	mounts, err := Mounts(int(proc.Fd()), in.Plan)
+	if err != nil {
+		fmt.Println(err)
+		return 2
+	}
+	shown := map[*plan.Entry]bool{}
+	for _, e := range mounts {
+		shown[e] = true
+	}
+	if len(shown) != len(in.Plan.Entries) {
+		fmt.Printf("mounts of %d entries, not %d\n", len(shown), len(in.Plan.Entries))
 		return 2
 	}
 	for _, p := range in.Probes {
@@ -136,21 +155,62 @@ func enter(t *testing.T, uid int, p *plan.Plan, list []string) string {
 	return string(out)
 }
 
-// fork starts this program again in new namespaces.
+// fork starts this program again inside a private root.
 func fork() int {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = []string{planVariable + "=" + os.Getenv(planVariable)}
-	cmd.SysProcAttr = new(syscall.SysProcAttr)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	err := Isolate(cmd.SysProcAttr, os.Getuid(), os.Getgid())
+	in, err := readRequest()
 	if err == nil {
-		err = cmd.Run()
+		err = enterAndExecute(in)
 	}
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	return 0
+}
+
+func enterAndExecute(in request) error {
+	exe, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer exe.Close()
+	var seq script.Sequence
+	started, mapped := script.NewValue(), script.NewValue()
+	if os.Getuid() == 0 {
+		seq.Await("wait for the mapping", mapped)
+		go func() {
+			for started.Load() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			if err := MapAll(int(started.Load())); err != nil {
+				fmt.Println(err)
+			}
+			mapped.Store(1)
+		}()
+	} else {
+		MapSelf(&seq, os.Getuid(), os.Getgid())
+	}
+	Enter(&seq, in.Plan, nil, script.NewValue())
+	if err := seq.RestoreSignals(); err != nil {
+		return err
+	}
+	seq.Do("execute", unix.SYS_EXECVEAT, int(exe.Fd()), script.String(""), script.Strings([]string{"nsenv.test"}),
+		script.Strings([]string{planVariable + "=" + os.Getenv(planVariable)}), unix.AT_EMPTY_PATH)
+	pid, err := script.Start(unix.CLONE_VM|unix.CLONE_VFORK|CloneFlags|uintptr(unix.SIGCHLD), &seq, started)
+	if err != nil {
+		return err
+	}
+	var status unix.WaitStatus
+	if _, err := unix.Wait4(pid, &status, 0, nil); err != nil {
+		return err
+	}
+	if err := seq.Err(); err != nil {
+		return err
+	}
+	if status.ExitStatus() != 0 {
+		return fmt.Errorf("wait status %#x", uint32(status))
+	}
+	return nil
 }
 
 // testBinary copies this binary to where an ordinary user may execute it.
@@ -245,19 +305,53 @@ func testEnter(t *testing.T, uid int) {
 	}
 }
 
+// A name that leads elsewhere than when it was judged refuses the start.
 func TestEnterRefusesAnotherObject(t *testing.T) {
 	dir := publicDir(t)
-	e := hostEntry(t, dir, "/x", rights.Of(rights.Lookup, rights.Read))
-	e.ID.Ino++
-	if _, err := Clone(e.Source, e.ID, 0); err == nil {
-		t.Error("cloned an object that is not the one that was judged")
-	}
-	link := filepath.Join(dir, "link")
-	if err := os.Symlink("/etc", link); err != nil {
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	if err := errors.Join(os.Mkdir(target, 0o755), os.Symlink(target, link)); err != nil {
 		t.Fatal(err)
 	}
-	etc := hostEntry(t, "/etc", "/x", e.Rights)
-	if _, err := Clone(link, etc.ID, 0); err == nil {
-		t.Error("cloned through a symlink")
+	set := rights.Of(rights.Lookup, rights.Read)
+	judged := hostEntry(t, target, "/x", set)
+	replaced := judged
+	replaced.ID.Ino++
+	symlink := judged
+	symlink.Source = link
+	for name, e := range map[string]plan.Entry{"another inode": replaced, "a symlink": symlink} {
+		var seq script.Sequence
+		flags := unix.CLONE_VM | unix.CLONE_VFORK | uintptr(unix.SIGCHLD)
+		if os.Getuid() == 0 {
+			flags |= CloneFlags &^ unix.CLONE_NEWUSER // root needs no help with mounts
+		} else {
+			flags |= CloneFlags
+			MapSelf(&seq, os.Getuid(), os.Getgid())
+		}
+		Enter(&seq, &plan.Plan{Dirs: []string{"/"}, Entries: []plan.Entry{e}, Cwd: "/"}, nil, script.NewValue())
+		pid, err := script.Start(flags, &seq, script.Value{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var status unix.WaitStatus
+		if _, err := unix.Wait4(pid, &status, 0, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := seq.Err(); !errors.Is(err, Changed) {
+			t.Errorf("%s: %v, want %v", name, err, Changed)
+		}
+	}
+}
+
+func TestParseMount(t *testing.T) {
+	for line, want := range map[string]string{
+		`36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw`: "36 /mnt2",
+		`7 1 0:1 / /a\040b\134c\011d rw - tmpfs none rw`:                 "7 /a b\\c\td",
+		`x 1 0:1 / /a rw - tmpfs none rw`:                                "",
+		`7 1 0:1`:                                                        "",
+	} {
+		id, at, err := parseMount(line)
+		if got := fmt.Sprint(id, " ", at); err == nil && got != want || err != nil && want != "" {
+			t.Errorf("%s: %q, %v, want %q", line, got, err, want)
+		}
 	}
 }

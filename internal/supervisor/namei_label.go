@@ -3,8 +3,6 @@ package supervisor
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"os"
 	"strconv"
 	"sync"
 
@@ -182,19 +180,6 @@ func setLabel(c *Call, id uint64) error {
 	return applyLabel(st, st.tgid, id)
 }
 
-// LabelProcess makes the directory label stands for the working directory of
-// process pid; label 0 makes it the kernel's again.
-func (s *Supervisor) LabelProcess(pid int, label uint64) error {
-	st, err := s.processStatus(pid)
-	if err == nil {
-		err = applyLabel(st, pid, label)
-	}
-	if err != nil {
-		return fmt.Errorf("label process %d: %w", pid, err)
-	}
-	return nil
-}
-
 // applyLabel sets the soft limit to label, or as high as it may be for none.
 func applyLabel(st *status, pid int, label uint64) error {
 	lim := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
@@ -206,28 +191,4 @@ func applyLabel(st *status, pid int, label uint64) error {
 		err = sys.PrlimitAs(st.uid[0], st.gid[0], pid, unix.RLIMIT_LOCKS, &lim)
 	}
 	return err
-}
-
-// StartDir finds the sandbox directory name for a program's start. When host is
-// not empty the program is started there; else [Supervisor.LabelProcess] is given
-// label before it executes.
-func (s *Supervisor) StartDir(name string) (host string, label uint64, err error) {
-	p := s.namei.(*planNamei)
-	obj, err := p.ns.Resolve(func() (lookup.Base, error) { return lookup.Base{}, unix.EINVAL }, name, lookup.Options{Follow: true})
-	if err != nil {
-		return "", 0, &os.PathError{Op: "enter directory", Path: name, Err: err}
-	}
-	defer obj.Close()
-	place, err := p.ns.Locate(obj.FD())
-	if err != nil {
-		return "", 0, &os.PathError{Op: "enter directory", Path: name, Err: err}
-	}
-	if place.Identity() {
-		return place.Path, 0, nil
-	}
-	label, err = p.labels.add(s.cfg.Proc, obj.FD(), place)
-	if err != nil {
-		return "", 0, &os.PathError{Op: "enter directory", Path: name, Err: err}
-	}
-	return "", label, nil
 }

@@ -72,6 +72,10 @@ func victimFilter() {
 	if n, err := unix.Read(0, b[:]); n != 1 {
 		die(fmt.Errorf("wait for supervisor: %w", err))
 	}
+	// As the program's process does: a working directory is asked for, too.
+	if err := unix.Chdir(os.Getenv("PATH_TEST_CWD")); err != nil {
+		die(fmt.Errorf("enter %s: %w", os.Getenv("PATH_TEST_CWD"), err))
+	}
 	env := []string{stageEnv + "=serve"}
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, stageEnv+"=") {
@@ -167,8 +171,10 @@ func openDir(t testing.TB) string {
 func launch(t testing.TB, stage, exe, dir string, cred *syscall.Credential, extra ...*os.File) *victim {
 	t.Helper()
 	cmd := exec.Command(exe)
-	cmd.Dir = dir
-	cmd.Env = []string{stageEnv + "=" + stage, "PATH_TEST_EXE=" + exe, "MARK=victim"}
+	cmd.Env = []string{stageEnv + "=" + stage, "PATH_TEST_EXE=" + exe, "PATH_TEST_CWD=" + dir, "MARK=victim"}
+	if stage == "serve" {
+		cmd.Dir = dir
+	}
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = extra
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred}
@@ -251,19 +257,9 @@ func (w *world) run() *victim {
 	if w.start == "" {
 		w.start = "/"
 	}
-	host, label, err := s.StartDir(w.start)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if host == "" {
-		host = "/"
-	}
-	v := launch(t, "filter", exe, host, w.cred, w.extra...)
+	v := launch(t, "filter", exe, w.start, w.cred, w.extra...)
 	v.s = s
 	l := takeListener(t, v)
-	if err := s.LabelProcess(v.cmd.Process.Pid, label); err != nil {
-		t.Fatal(err)
-	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() {
