@@ -108,6 +108,10 @@ func (c *children) prepareSupervisor(s *setup, ctl, link int) error {
 		}
 	}
 	seq.Clone("fork the program", unix.CLONE_VM|uintptr(unix.SIGCHLD), &c.program, script.NewValue())
+	// The Go runtime unblocks what would end it, Ctrl-C first of all. A process
+	// group of its own keeps a terminal's signals, and what a program or a shell
+	// sends to its group, away from the supervisor from its first instruction.
+	seq.Do("leave the program's process group", unix.SYS_SETPGID, 0, 0)
 	if s.Engine == policy.EngineNamespaces && os.Geteuid() != 0 {
 		nsenv.KeepCapabilities(seq)
 	}
