@@ -113,6 +113,9 @@ func run(p *policy.Policy, pl *plan.Plan, c Choice, fds []inherited, o Options) 
 		}
 	}
 	f := &front{events: o.Events, engine: c.Engine, plan: pl, linger: p.Linger, signals: make(chan os.Signal, 64)}
+	// The program may run, and a terminal's signal may be meant for it, before
+	// start returns.
+	receive(f.signals)
 	if err := f.start(s); err != nil {
 		return 0, err
 	}
@@ -145,7 +148,6 @@ func (f *front) follow() (int, error) {
 	defer f.ctl.close()
 	arrivals := make(chan arrival)
 	go f.listen(arrivals)
-	receive(f.signals)
 	for {
 		select {
 		case sig := <-f.signals:
