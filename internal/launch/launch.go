@@ -187,6 +187,9 @@ func (f *front) handle(a arrival) (done bool, status int, err error) {
 		f.program = a.pidfd
 		f.pid = pidOf(a.pidfd)
 		ev.PID = f.pid
+		if err := f.ctl.send(report{Kind: reportHeard}, -1); err != nil {
+			return true, 0, fmt.Errorf("answer the supervisor: %w", err)
+		}
 		letGo()
 	case reportStopped:
 		ev.Signal = int(ws.StopSignal())

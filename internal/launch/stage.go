@@ -65,7 +65,9 @@ func second(ctl channel, setupFile *os.File, link int) int {
 		sb.destroy()
 		return tell(ctl, err)
 	}
-	go watchFront(ctl, sb)
+	heard := make(chan struct{})
+	go watchFront(ctl, sb, heard)
+	<-heard
 	return sb.reap(ctl)
 }
 
@@ -184,15 +186,19 @@ func (sb *sandbox) announce(ctl channel) error {
 }
 
 // watchFront ends the sandbox when the front is gone before the program: nobody
-// is left to hear how it ends.
-func watchFront(ctl channel, sb *sandbox) {
-	for {
-		if _, _, err := ctl.receive(); err != nil {
-			if sb.lingering.Load() {
-				return
-			}
-			sb.destroy()
-			unix.Exit(exitRefused)
-		}
+// is left to hear how it ends. Before that it hears, once, that the front has
+// learnt the program's pid: a process that was collected has none.
+func watchFront(ctl channel, sb *sandbox, heard chan<- struct{}) {
+	var err error
+	if sb.pid != 0 {
+		_, _, err = ctl.receive()
+	}
+	if err == nil {
+		close(heard)
+		_, _, _ = ctl.receive() // there is no second word; it returns when the front is gone
+	}
+	if !sb.lingering.Load() {
+		sb.destroy()
+		unix.Exit(exitRefused)
 	}
 }

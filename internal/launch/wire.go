@@ -44,6 +44,7 @@ type reportKind string
 
 const (
 	reportStarted   reportKind = "started"
+	reportHeard     reportKind = "heard" // the front's answer to started
 	reportStopped   reportKind = "stopped"
 	reportContinued reportKind = "continued"
 	reportExited    reportKind = "exited"

@@ -45,14 +45,6 @@ const beneath = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS
 // ScaffoldRights is what the program may do with the plan's own directories.
 var ScaffoldRights = rights.Of(rights.Lookup, rights.Read, rights.Fstat, rights.Fstatfs, rights.Seek, rights.Fchdir, rights.Fpathconf)
 
-// modifying are the rights whose absence makes an entry read only.
-var modifying = []rights.Right{
-	rights.Write, rights.Create, rights.Ftruncate, rights.Unlinkat, rights.Mkdirat, rights.Mkfifoat,
-	rights.Mknodat, rights.Symlinkat, rights.RenameatSource, rights.RenameatTarget, rights.LinkatTarget,
-	rights.Fchmod, rights.Fchown, rights.Futimes, rights.Fchflags, rights.ExtattrSet, rights.ExtattrDelete,
-	rights.Bindat,
-}
-
 // Entry is a plan entry in use.
 type Entry struct {
 	plan.Entry
@@ -178,7 +170,7 @@ func (nd *node) settle(outer *Entry) {
 
 func (n *Namespace) add(pe *plan.Entry, host string) error {
 	e := &Entry{Entry: *pe, fd: -1, id: pe.ID, source: pe.Source,
-		ReadOnly: !slices.ContainsFunc(modifying, func(r rights.Right) bool { return pe.Rights.IsSet(r) })}
+		ReadOnly: plan.ReadOnly(pe.Rights)}
 	switch pe.Kind {
 	case plan.Devpts:
 		return fmt.Errorf("show %s: %w", pe.Dest, ErrNoDevpts)

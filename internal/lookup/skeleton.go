@@ -21,8 +21,7 @@ const (
 // BuildSkeleton makes the plan's own names in the empty directory dir: its
 // directories, its links, and an empty directory or file for each entry to be
 // seen on. What lies inside a Dir entry is left to the host's directory, except
-// for what has no source but its place here; what lies inside a Tmpfs entry is
-// made as by [BuildBeneath]. A name that exists already is an error.
+// for what has no source but its place here. A name that exists already is an error.
 func BuildSkeleton(dir int, p *plan.Plan) error {
 	b := builder{root: dir, plan: p}
 	for _, d := range p.Dirs {
@@ -46,22 +45,6 @@ func BuildSkeleton(dir int, p *plan.Plan) error {
 		}
 	}
 	return b.seal()
-}
-
-// BuildBeneath makes, in the empty directory dir that stands for the Tmpfs entry
-// dest, the directories and placeholders of the entries inside it.
-func BuildBeneath(dir int, p *plan.Plan, dest string) error {
-	b := builder{root: dir, plan: p}
-	for i := range p.Entries {
-		e := &p.Entries[i]
-		if outer := enclosing(p, e.Dest); outer == nil || outer.Dest != dest {
-			continue
-		}
-		if err := b.placeholder(e, dest); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // enclosing returns the nearest entry that name lies strictly inside of.

@@ -179,7 +179,7 @@ func (b *builder) scaffold() {
 		}
 	}
 	dirs := b.pl.Dirs
-	if len(blind) == 0 && len(dirs) > 0 {
+	if len(blind) == 0 && len(dirs) > 0 && dirs[0] == "/" {
 		dirs = dirs[:1] // "/" covers the others
 	}
 	list := b.tree(landlock.ReadDir)

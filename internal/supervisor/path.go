@@ -2,9 +2,9 @@ package supervisor
 
 import (
 	"maps"
-	"slices"
 
 	"github.com/capsicum-go/capsicum/internal/lookup"
+	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
@@ -101,13 +101,6 @@ func (n named) descriptor(c *Call) (object, error) {
 	return object{Place: place, fd: fd.Int(), close: func() { fd.Close() }}, nil
 }
 
-// changing are the rights that a read-only mount takes away.
-var changing = []rights.Right{
-	rights.Write, rights.Create, rights.Ftruncate, rights.Unlinkat, rights.Mkdirat, rights.Mkfifoat, rights.Mknodat,
-	rights.Symlinkat, rights.RenameatSource, rights.RenameatTarget, rights.LinkatTarget, rights.Fchmod, rights.Fchown,
-	rights.Futimes, rights.Fchflags, rights.ExtattrSet, rights.ExtattrDelete, rights.Bindat,
-}
-
 // lacks returns nil when place grants need, else the errno Linux would have:
 // EROFS for a change where nothing at all may be changed, or otherwise.
 func lacks(place *lookup.Place, need rights.Set, otherwise unix.Errno) error {
@@ -116,7 +109,7 @@ func lacks(place *lookup.Place, need rights.Set, otherwise unix.Errno) error {
 		return nil
 	case place.Outside:
 		return otherwise
-	case place.ReadOnly() && slices.ContainsFunc(changing, func(r rights.Right) bool { return need.IsSet(r) }):
+	case place.ReadOnly() && !plan.ReadOnly(need):
 		return unix.EROFS
 	}
 	return otherwise
