@@ -34,7 +34,7 @@ func chdir(c *Call) Result {
 			return Fail(err)
 		}
 	}
-	return enterDir(c, obj.FD(), place, func() bool { return c.kernelFinds(n, obj.FD()) })
+	return enterDir(c, obj.FD(), place, &n)
 }
 
 func fchdir(c *Call) Result {
@@ -47,13 +47,13 @@ func fchdir(c *Call) Result {
 	if err != nil {
 		return Fail(err)
 	}
-	return enterDir(c, fd.Int(), place, func() bool { return true })
+	return enterDir(c, fd.Int(), place, nil)
 }
 
-// enterDir makes the directory fd the caller's working directory. Where the
-// kernel would arrive at the same directory under the same name it does so
-// itself; else the caller is labelled.
-func enterDir(c *Call, fd int, place lookup.Place, same func() bool) Result {
+// enterDir makes the directory fd, found by n or held already, the caller's
+// working directory. Where the kernel would arrive at the same directory under
+// the same name it does so itself; else the caller is labelled.
+func enterDir(c *Call, fd int, place lookup.Place, n *named) Result {
 	mode, err := modeOf(fd)
 	switch {
 	case err != nil:
@@ -71,7 +71,7 @@ func enterDir(c *Call, fd int, place lookup.Place, same func() bool) Result {
 		return Fail(err)
 	}
 	p := c.names()
-	if place.Identity() && same() {
+	if place.Identity() && (n == nil || c.kernelFinds(*n, fd)) {
 		if err := setLabel(c, 0); err != nil {
 			return Fail(err)
 		}
@@ -81,32 +81,61 @@ func enterDir(c *Call, fd int, place lookup.Place, same func() bool) Result {
 	if err != nil {
 		return Fail(err)
 	}
-	return Fail(setLabel(c, id))
+	if err := setLabel(c, id); err != nil {
+		return Fail(err)
+	}
+	// Executing by a relative name is the kernel's business alone. Where the host
+	// has a directory of that very name, it goes there, too, and finds what is
+	// granted beneath; the label still decides what every other name means.
+	if n != nil && c.kernelArrivesAt(*n, place.Path) {
+		return Continue(chdirReason)
+	}
+	return Value(0)
 }
 
 // kernelFinds reports whether the kernel, which walks the host's names for the
 // caller, arrives at the object fd by n.
 func (c *Call) kernelFinds(n named, fd int) bool {
+	got, err := c.kernelWalk(n)
+	if err != nil {
+		return false
+	}
+	defer got.Close()
+	var a, b unix.Stat_t
+	return unix.Fstat(got.Int(), &a) == nil && unix.Fstat(fd, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+}
+
+// kernelArrivesAt reports whether the kernel arrives by n at the host directory
+// called name, and the caller may enter it.
+func (c *Call) kernelArrivesAt(n named, name string) bool {
+	got, err := c.kernelWalk(n)
+	if err != nil {
+		return false
+	}
+	defer got.Close()
+	if host, err := sys.Readlink(unix.AT_FDCWD, sys.FDName(got.Int())); err != nil || host != name {
+		return false
+	}
+	return c.As(func() error {
+		return unix.Faccessat2(got.Int(), "", unix.X_OK, unix.AT_EMPTY_PATH|unix.AT_EACCESS)
+	}) == nil
+}
+
+// kernelWalk walks n over the host's names with the caller's credentials, from
+// the working directory that the kernel knows.
+func (c *Call) kernelWalk(n named) (*sys.FD, error) {
 	from := unix.AT_FDCWD
 	if n.name == "" || n.name[0] != '/' {
-		if id, err := labelOf(c.Proc(), c.TID()); err != nil || n.dir == unix.AT_FDCWD && id != 0 {
-			return false
-		}
 		dir, err := c.Dir(n.dir)
 		if err != nil {
-			return false
+			return nil, err
 		}
 		defer dir.Close()
 		from = dir.Int()
 	}
 	got := -1
 	err := c.As(func() (err error) { got, err = sys.Open(from, n.name, unix.O_PATH, 0, 0); return err })
-	if err != nil {
-		return false
-	}
-	defer unix.Close(got)
-	var a, b unix.Stat_t
-	return unix.Fstat(got, &a) == nil && unix.Fstat(fd, &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+	return sys.NewFD(got), err
 }
 
 func getcwd(c *Call) Result {
