@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"errors"
+
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
@@ -248,7 +250,7 @@ func (o opening) openName(c *Call, n named) (fd *sys.FD, again bool, err error) 
 	}
 	f, err := c.s.namei.Resolve(c, n.dir, n.name, how)
 	switch {
-	case err == unix.ENOENT && o.has(unix.O_CREAT):
+	case errors.Is(err, unix.ENOENT) && o.has(unix.O_CREAT):
 		fd, err = o.makeName(c, n)
 		return fd, err == unix.EEXIST && !o.has(unix.O_EXCL), err
 	case err != nil:

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
@@ -264,11 +265,7 @@ func (c *Call) bindPath(s *socket, a sockaddr, path string) error {
 		return unix.EACCES
 	}
 	before := time.Now()
-	err = errNotTried
-	if strings.Contains(path, "/") && c.onlySocketsIn(f.Parent) {
-		err = c.bindWords(s, a)
-	}
-	if err != nil {
+	if !strings.Contains(path, "/") || c.bindWords(s, a, f.Parent) != nil {
 		name := unixPath(f.Name).raw
 		err = c.AsCreatorIn(f.Parent, func() error { return sys.RawBind(s.Int(), name) })
 	}
@@ -281,39 +278,40 @@ func (c *Call) bindPath(s *socket, a sockaddr, path string) error {
 	return nil
 }
 
-var errNotTried = errors.New("not tried")
-
 // bindWords binds to the address as the caller spelled it, from the caller's
-// working directory.
-func (c *Call) bindWords(s *socket, a sockaddr) error {
+// working directory, if that leads into dir.
+func (c *Call) bindWords(s *socket, a sockaddr, dir *sys.FD) error {
+	// Before the thread is confined, because it may look at no process then.
+	if _, err := c.readStatus(); err != nil {
+		return err
+	}
 	cwd, err := c.Dir(unix.AT_FDCWD)
 	if err != nil {
 		return err
 	}
 	defer cwd.Close()
+	if err := c.onlySocketsIn(dir); err != nil {
+		return err
+	}
 	return c.AsCreatorIn(cwd, func() error { return sys.RawBind(s.Int(), a.raw) })
 }
 
 // onlySocketsIn confines the calling thread so that the only place it can make
 // a socket in is dir. There is no way back: the thread ends after this call.
-func (c *Call) onlySocketsIn(dir *sys.FD) bool {
-	abi, err := sys.LandlockABI()
-	if err != nil || abi < 1 {
-		return false
-	}
+func (c *Call) onlySocketsIn(dir *sys.FD) error {
 	attr := unix.LandlockRulesetAttr{Handled_access_fs: unix.LANDLOCK_ACCESS_FS_MAKE_SOCK}
-	n, err := sys.LandlockCreate(&attr, 8)
+	n, err := sys.LandlockCreate(&attr, unsafe.Sizeof(attr.Handled_access_fs))
 	if err != nil {
-		return false
+		return err
 	}
 	rules := sys.NewFD(n)
 	defer rules.Close()
-	if sys.LandlockAllow(rules.Int(), dir.Int(), unix.LANDLOCK_ACCESS_FS_MAKE_SOCK) != nil {
-		return false
+	if err := sys.LandlockAllow(rules.Int(), dir.Int(), unix.LANDLOCK_ACCESS_FS_MAKE_SOCK); err != nil {
+		return err
 	}
 	c.w.broken = true
-	if unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != nil {
-		return false
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
 	}
-	return sys.LandlockRestrict(rules.Int()) == nil
+	return sys.LandlockRestrict(rules.Int())
 }

@@ -98,11 +98,7 @@ func Assume(base, want *Identity) error {
 
 // Resume gives the calling thread base back after Assume(base, was).
 func Resume(base, was *Identity) error {
-	data, _, err := threadCaps()
-	if err != nil {
-		return err
-	}
-	if err := setEffective(uint64(data[0].Permitted) | uint64(data[1].Permitted)<<32); err != nil {
+	if err := raise(); err != nil {
 		return fmt.Errorf("raise capabilities of thread: %w", err)
 	}
 	if err := setIDs(userCalls, was.user(), base.user()); err != nil {
@@ -152,6 +148,11 @@ func setIDs(c idCalls, have, want ids) error {
 	if have.real != want.real || have.effective != want.effective {
 		if _, _, e := unix.RawSyscall(c.setres, uintptr(want.real), uintptr(want.effective), uintptr(noID)); e != 0 {
 			return e
+		}
+		// Leaving user 0 took the effective capabilities, and with them the way
+		// to a third id.
+		if err := raise(); err != nil {
+			return err
 		}
 	}
 	setFSID(c.setfs, want.fs)
@@ -203,6 +204,15 @@ func threadCaps() (data [2]unix.CapUserData, effective uint64, err error) {
 		return data, 0, fmt.Errorf("read capabilities: %w", err)
 	}
 	return data, uint64(data[0].Effective) | uint64(data[1].Effective)<<32, nil
+}
+
+// raise makes every permitted capability effective.
+func raise() error {
+	data, _, err := threadCaps()
+	if err != nil {
+		return err
+	}
+	return setEffective(uint64(data[0].Permitted) | uint64(data[1].Permitted)<<32)
 }
 
 func setEffective(caps uint64) error {
