@@ -76,12 +76,16 @@ func dispatch(args []string, s Streams) (int, error) {
 	if os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid() {
 		return 0, errors.New("this program must never be setuid or setgid; chmod ug-s it")
 	}
+	args = canonical(args)
+	if c := plain(args); c != nil {
+		return c.run(&app{Streams: s})
+	}
 	var g grammar
 	parser, err := kong.New(&g, kong.Name("capsicum"), kong.NoDefaultHelp())
 	if err != nil {
 		return 0, fmt.Errorf("build grammar: %w", err)
 	}
-	ctx, err := parser.Parse(canonical(args))
+	ctx, err := parser.Parse(args)
 	if err != nil {
 		return 0, &usageError{err}
 	}
