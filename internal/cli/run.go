@@ -91,7 +91,7 @@ func (c *runCmd) start(a *app, p *policy.Policy, st *statusFile) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("find the working directory: %w", err)
 	}
-	pl, err := resolve.Build(p, resolve.Host{Cwd: cwd, Warn: a.warn})
+	pl, err := resolve.Build(p, resolve.Host{Cwd: cwd, Tty: launch.Terminal(), Warn: a.warn})
 	if err != nil {
 		return 0, err
 	}

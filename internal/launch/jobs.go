@@ -127,3 +127,19 @@ func letGo() {
 		_ = unix.Dup3(null, num, 0)
 	}
 }
+
+// Terminal returns the name of the terminal behind one of 0, 1 and 2, "" when
+// there is none or it has no name here.
+func Terminal() string {
+	for num := range 3 {
+		if _, err := unix.IoctlGetTermios(num, unix.TCGETS); err != nil {
+			continue
+		}
+		var held, named unix.Stat_t
+		name, err := os.Readlink(sys.FDName(num))
+		if err == nil && unix.Fstat(num, &held) == nil && unix.Stat(name, &named) == nil && held.Rdev == named.Rdev && held.Ino == named.Ino {
+			return name
+		}
+	}
+	return ""
+}

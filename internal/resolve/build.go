@@ -29,6 +29,7 @@ import (
 type Host struct {
 	Root *os.File             // the directory that "/" names; nil for the caller's own root
 	Cwd  string               // the caller's working directory, absolute
+	Tty  string               // the terminal behind 0, 1 or 2, "" for none
 	Warn func(message string) // told what will be missed, once each; may be nil
 }
 

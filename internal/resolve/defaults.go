@@ -94,13 +94,16 @@ func (b *builder) device() error {
 		b.yield(plan.Entry{Dest: "/dev", Kind: plan.Tmpfs, Rights: policy.RW, Origin: []string{deviceOrigin}})
 	}
 	for _, name := range devices {
-		if err := b.addDevice("/dev/" + name); err != nil {
+		if err := b.addDevice("/dev/"+name, "/dev/"+name); err != nil {
 			return err
 		}
 	}
 	if b.policy.Pty {
 		b.yield(plan.Entry{Dest: "/dev/pts", Kind: plan.Devpts, Rights: ptsRights, Origin: []string{"--pty"}})
 		b.devLink("ptmx", "pts/ptmx")
+	}
+	if err := b.terminal(); err != nil {
+		return err
 	}
 	if own := b.granted("/dev"); own == nil || own.Kind == plan.Tmpfs {
 		b.yield(plan.Entry{Dest: "/dev/shm", Kind: plan.Tmpfs, Rights: shmRights, Origin: []string{deviceOrigin}})
@@ -114,8 +117,22 @@ func (b *builder) device() error {
 	return nil
 }
 
-// addDevice adds one device, if this machine has it.
-func (b *builder) addDevice(name string) error {
+// terminal gives the terminal that the program holds already its name, so that
+// ttyname(3) and who opens it again find it. Beside terminals of the sandbox's
+// own, whose directory would hide it, it is the console.
+func (b *builder) terminal() error {
+	switch name := b.host.Tty; {
+	case name == "":
+		return nil
+	case b.policy.Pty:
+		return b.addDevice(name, "/dev/console")
+	default:
+		return b.addDevice(name, name)
+	}
+}
+
+// addDevice shows one device, if this machine has it, as dest.
+func (b *builder) addDevice(name, dest string) error {
 	obj, _, err := b.w.walk(name)
 	if isMissing(err) {
 		return nil
@@ -127,10 +144,10 @@ func (b *builder) addDevice(name string) error {
 	if obj.path != name || obj.mode&unix.S_IFMT != unix.S_IFCHR {
 		return &Error{Flag: deviceOrigin, Path: name, Err: unix.ENODEV, Hint: "it is no device on this machine; leave devices out with --no-dev", Exit: ExitSetup}
 	}
-	if at := b.granted(name); at != nil && at.Source != obj.path {
+	if at := b.granted(dest); at != nil && at.Source != obj.path {
 		return nil
 	}
-	return b.add(name, obj, deviceRights, deviceOrigin)
+	return b.add(dest, obj, deviceRights, deviceOrigin)
 }
 
 func (b *builder) devLink(name, target string) {

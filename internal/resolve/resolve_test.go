@@ -433,6 +433,27 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// Any device serves for a terminal here: only its name matters.
+func TestTerminal(t *testing.T) {
+	for _, c := range []struct{ pty string }{{""}, {"pty"}} {
+		args := []string{"dev", "run true", "env PATH=/usr/bin:/bin"}
+		if c.pty != "" {
+			args = append(args, c.pty)
+		}
+		got, err := Build(flags(t, args...), Host{Cwd: "/", Tty: "/dev/ptmx"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(got.Entries, func(e plan.Entry) bool { return e.Source == "/dev/ptmx" })
+		if i < 0 || got.Entries[i].Kind != plan.Device || (got.Entries[i].Dest == "/dev/console") != (c.pty != "") {
+			t.Errorf("pty %q: %q", c.pty, dump(got))
+		}
+	}
+	if _, err := Build(flags(t, "dev", "run true", "env PATH=/usr/bin:/bin"), Host{Cwd: "/", Tty: "/etc/passwd"}); err == nil {
+		t.Error("a file passed for a terminal")
+	}
+}
+
 func TestProcfsIsRefused(t *testing.T) {
 	for _, name := range []string{"/proc", "/proc/self/root", "/proc/self/fd/0", "/dev/stdin", "/dev/fd", "/proc/cpuinfo", "/proc/../etc"} {
 		_, err := Build(flags(t, "ro "+name, "run true"), Host{Cwd: "/"})
