@@ -44,7 +44,7 @@ var scenarios = map[string]notifytest.Scenario{
 	"nothing":    func([]string) int { return 0 },
 }
 
-func TestAsOrdinaryUser(t *testing.T) { notifytest.AsUser(t, 1500) }
+func TestAsOrdinaryUser(t *testing.T) { notifytest.AsUser(t, 1500, ".") }
 
 func TestLayout(t *testing.T) {
 	for _, c := range []struct {

@@ -117,6 +117,11 @@ func (sv *supervised) finish(t *testing.T) {
 	}
 }
 
+// The engine's own tests; the others start victims as ordinary users themselves.
+const engineTests = "^Test(ManyCalls|Panic|BlockedCalls|Dead|Signals|TenThousand|Idle|Exec.*Asks|MemoryUnmapped|Namespaces|Own)"
+
+func TestEngineAsOrdinaryUser(t *testing.T) { notifytest.AsUser(t, 1500, engineTests) }
+
 func countDescriptors(t *testing.T) int {
 	t.Helper()
 	list, err := os.ReadDir("/proc/self/fd")
@@ -444,8 +449,7 @@ func victimLinger([]string) int {
 func TestIdleWorkersEnd(t *testing.T) {
 	var held atomic.Int64
 	all := make(chan struct{})
-	var sv *supervised
-	sv = superviseProbe(t, func(c *Call) Result {
+	sv := superviseProbe(t, func(c *Call) Result {
 		c.Yield()
 		if c.Arg(0) == 4 {
 			if held.Add(1) == 20 {

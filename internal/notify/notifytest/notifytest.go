@@ -214,8 +214,9 @@ func (p *Process) Wait(t testing.TB) int {
 	return status.ExitStatus()
 }
 
-// AsUser runs the named tests of this binary again as an ordinary user.
-func AsUser(t *testing.T, uid uint32) {
+// AsUser runs the tests of this binary that match pattern again as an ordinary
+// user.
+func AsUser(t *testing.T, uid uint32, pattern string) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		return // all tests run as an ordinary user now
@@ -232,7 +233,7 @@ func AsUser(t *testing.T, uid uint32) {
 		}
 	}
 	// By descriptor: the user may not be able to reach the binary by name.
-	cmd := exec.Command("/proc/self/fd/3", "-test.v", "-test.short="+strconv.FormatBool(testing.Short()))
+	cmd := exec.Command("/proc/self/fd/3", "-test.v", "-test.run="+pattern, "-test.short="+strconv.FormatBool(testing.Short()))
 	cmd.ExtraFiles = []*os.File{exe}
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
@@ -241,7 +242,7 @@ func AsUser(t *testing.T, uid uint32) {
 	if err != nil {
 		t.Fatalf("as user %d: %v\n%s", uid, err, out)
 	}
-	if strings.Contains(string(out), "--- SKIP") {
-		t.Logf("as user %d:\n%s", uid, out)
+	if !strings.Contains(string(out), "--- PASS") || strings.Contains(string(out), "--- SKIP") {
+		t.Errorf("as user %d not every test ran:\n%s", uid, out)
 	}
 }
