@@ -75,10 +75,7 @@ func (f *front) stop(sig unix.Signal) {
 	if processState(f.pid) != 'T' {
 		return
 	}
-	signal.Reset(sig)
-	// Sent to this very thread, it takes effect before the call returns.
-	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), sig)
-	receive(f.signals)
+	_ = sys.StopBy(sig) // there is nothing else to do for a shell that waits
 }
 
 // processState returns the state letter of a process, 0 when there is none.

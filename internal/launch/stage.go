@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -65,6 +66,7 @@ func second(ctl channel, setupFile *os.File, link int) int {
 		sb.destroy()
 		return tell(ctl, err)
 	}
+	debug.SetGCPercent(100)
 	heard := make(chan struct{})
 	go watchFront(ctl, sb, heard)
 	<-heard
