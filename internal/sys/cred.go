@@ -145,6 +145,9 @@ var (
 // setIDs changes the calling thread's ids from have to want. Changing the
 // effective id moves the file system id along.
 func setIDs(c idCalls, have, want ids) error {
+	if have == want {
+		return nil
+	}
 	if have.real != want.real || have.effective != want.effective {
 		if _, _, e := unix.RawSyscall(c.setres, uintptr(want.real), uintptr(want.effective), uintptr(noID)); e != 0 {
 			return e
