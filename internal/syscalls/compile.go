@@ -2,8 +2,7 @@ package syscalls
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
+	"slices"
 
 	"github.com/capsicum-go/capsicum/internal/cbpf"
 	"github.com/capsicum-go/capsicum/internal/sysno"
@@ -21,7 +20,7 @@ func Compile(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 	if calls == nil {
 		return nil, fmt.Errorf("compile filter for %s: %w", arch, unix.EINVAL)
 	}
-	c := compiler{blocks: make(map[string]cbpf.Label), made: make(map[*Rule]cbpf.Label)}
+	c := compiler{made: make(map[*Rule]cbpf.Label, 256)}
 	other := c.verdict(unlisted)
 	var ranges []cbpf.Range
 	for _, e := range calls {
@@ -58,7 +57,6 @@ func Compile(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 // share one.
 type compiler struct {
 	cbpf.Builder
-	blocks  map[string]cbpf.Label
 	made    map[*Rule]cbpf.Label // by the first of the rules that rows share
 	pending []block
 }
@@ -90,28 +88,19 @@ func (c *compiler) block(name string, o Options) (cbpf.Label, error) {
 func (c *compiler) verdict(v Verdict) cbpf.Label { return c.share([]Rule{{Do: v}}) }
 
 func (c *compiler) share(rules []Rule) cbpf.Label {
-	k := key(rules)
-	if l, ok := c.blocks[k]; ok {
-		return l
+	for _, b := range c.pending {
+		if sameCode(b.rules, rules) {
+			return b.label
+		}
 	}
 	l := c.Label()
-	c.blocks[k] = l
 	c.pending = append(c.pending, block{l, rules})
 	return l
 }
 
-// key identifies the code that rules compile to.
-func key(rules []Rule) string {
-	var b strings.Builder
-	for _, r := range rules {
-		for _, t := range r.Args {
-			b.WriteString(t.key())
-			b.WriteByte(';')
-		}
-		b.WriteString(strconv.FormatUint(uint64(r.Do), 16))
-		b.WriteByte('\n')
-	}
-	return b.String()
+// sameCode reports whether a and b compile to the same code.
+func sameCode(a, b []Rule) bool {
+	return slices.EqualFunc(a, b, func(x, y Rule) bool { return x.Do == y.Do && sameTests(x, y) })
 }
 
 // rules emits one block.

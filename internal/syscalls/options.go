@@ -103,7 +103,14 @@ func or(a, b Cond) Cond {
 
 // lacks holds when some grant withholds one of list.
 func lacks(list ...rights.Right) Cond {
-	return Cond{"a grant lacks " + rights.Of(list...).String(), func(o Options) bool {
+	text := "a grant lacks "
+	for i, r := range list {
+		if i > 0 {
+			text += ","
+		}
+		text += r.String()
+	}
+	return Cond{text, func(o Options) bool {
 		for _, r := range list {
 			if o.Lacking.IsSet(r) {
 				return true

@@ -3,7 +3,6 @@ package syscalls
 import (
 	"math"
 	"slices"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -114,12 +113,7 @@ func notNull(text string, arg int) ArgTest {
 	return ArgTest{arg, math.MaxUint64, NotIn, []uint64{0}, text}
 }
 
-// key identifies the code that t compiles to.
-func (t ArgTest) key() string {
-	b := append(make([]byte, 0, 64), byte('0'+t.Arg), byte('a'+t.Op))
-	b = strconv.AppendUint(b, t.Mask, 16)
-	for _, v := range t.Values {
-		b = strconv.AppendUint(append(b, ','), v, 16)
-	}
-	return string(b)
+// same reports whether t and u compile to the same code.
+func (t ArgTest) same(u ArgTest) bool {
+	return t.Arg == u.Arg && t.Mask == u.Mask && t.Op == u.Op && slices.Equal(t.Values, u.Values)
 }

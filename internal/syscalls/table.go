@@ -39,10 +39,10 @@ type group struct {
 
 // table is the table by name, made when it is first needed.
 var table = sync.OnceValue(func() map[string]*Row {
-	out := make(map[string]*Row)
+	out := make(map[string]*Row, 512)
 	for _, family := range families {
 		for _, g := range family.groups() {
-			for _, name := range strings.Fields(g.names) {
+			for name := range strings.FieldsSeq(g.names) {
 				if out[name] != nil {
 					panic("syscalls: two rows for " + name)
 				}
@@ -132,7 +132,7 @@ func (o Options) final(v Verdict) Verdict {
 // earlier rule leaves nothing to, and the ones whose verdict is the same as what
 // comes after them anyway.
 func (row *Row) active(o Options) ([]Rule, error) {
-	var out []Rule
+	out := make([]Rule, 0, len(row.Rules))
 	for _, r := range row.Rules {
 		if !r.When.Holds(o) {
 			continue
@@ -155,7 +155,7 @@ func (row *Row) active(o Options) ([]Rule, error) {
 
 // sameTests reports whether a and b look at the same.
 func sameTests(a, b Rule) bool {
-	return slices.EqualFunc(a.Args, b.Args, func(x, y ArgTest) bool { return x.key() == y.key() })
+	return slices.EqualFunc(a.Args, b.Args, func(x, y ArgTest) bool { return x.same(y) })
 }
 
 // Asks returns the names of the calls that may ask under o, on any
