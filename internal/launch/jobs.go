@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +20,7 @@ import (
 // program.
 var passedOn = []syscall.Signal{
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
-	syscall.SIGALRM, syscall.SIGCONT, syscall.SIGWINCH, syscall.SIGIO, syscall.SIGPWR,
+	syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGIO, syscall.SIGPWR,
 	syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
 }
 
@@ -40,11 +41,17 @@ func receive(c chan<- os.Signal) {
 	}
 }
 
+// settle is how long after being continued what happened before may still come
+// in: a report of the program, a signal that the runtime had queued.
+const settle = 50 * time.Millisecond
+
 // forward passes sig on to the program. A terminal's signal has reached it on
-// its own: sent twice, one Ctrl-C would count as two.
+// its own: sent twice, one Ctrl-C would count as two. One that was queued when
+// we stopped may only be seen now, in the background, and would stop the program
+// that was just continued.
 func (f *front) forward(sig os.Signal) {
 	s, ok := sig.(syscall.Signal)
-	if !ok || fromTerminal[sig] && inForeground() {
+	if !ok || fromTerminal[sig] && (time.Since(f.resumed) < settle || inForeground()) {
 		return
 	}
 	if f.program != nil {
@@ -72,10 +79,23 @@ func inForeground() bool {
 // its job stop, and only then: a program that handles Ctrl-Z itself runs on, and
 // so do we. The report may be old: the program may be running again.
 func (f *front) stop(sig unix.Signal) {
+	f.stops++
 	if processState(f.pid) != 'T' {
 		return
 	}
 	_ = sys.StopBy(sig) // there is nothing else to do for a shell that waits
+	f.resumed = time.Now()
+	f.nudge, f.nudged = time.After(settle), f.stops
+}
+
+// wake continues the program if nobody else has: a shell continues the whole
+// process group, but somebody may have meant this process alone. To pass each
+// SIGCONT on would undo the next Ctrl-Z when that comes soon.
+func (f *front) wake() {
+	f.nudge = nil
+	if f.stops == f.nudged && f.program != nil && processState(f.pid) == 'T' {
+		_ = unix.PidfdSendSignal(f.program.Int(), unix.SIGCONT, nil, 0)
+	}
 }
 
 // processState returns the state letter of a process, 0 when there is none.

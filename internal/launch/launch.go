@@ -134,6 +134,11 @@ type front struct {
 	program  *sys.FD // pidfd, nil until started
 	pid      int
 	linger   bool
+
+	stops   int       // how often the program was reported stopped
+	resumed time.Time // when we last were continued after it
+	nudge   <-chan time.Time
+	nudged  int // stops when nudge was set
 }
 
 // arrival is a report, or the end of them.
@@ -152,6 +157,8 @@ func (f *front) follow() (int, error) {
 		select {
 		case sig := <-f.signals:
 			f.forward(sig)
+		case <-f.nudge:
+			f.wake()
 		case a := <-arrivals:
 			if a.err != nil {
 				return f.lost(a.err)
