@@ -160,6 +160,8 @@ func (c *Call) disturbed() error {
 	const stops = 1<<(unix.SIGSTOP-1) | 1<<(unix.SIGTSTP-1) | 1<<(unix.SIGTTIN-1) | 1<<(unix.SIGTTOU-1)
 	deliverable := ^(st.blocked | st.ignored)
 	switch {
+	case (st.pending|st.shared)&(1<<(unix.SIGKILL-1)) != 0:
+		return notify.ErrGone // dying, as in an exec by another thread
 	case st.pending&deliverable != 0:
 		return errRestart
 	case st.shared&deliverable != 0:
