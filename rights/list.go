@@ -92,28 +92,38 @@ func (s Set) named(part Set) []int {
 	}
 	// What is left is shared by several rights none of which is indispensable:
 	// seek, in pread and pwrite, once sock_client covers read and write.
+	left := part.Minus(union(rows))
 	for _, i := range within {
-		if part.Minus(union(rows)).overlaps(tableSets[i]) {
+		if left.overlaps(tableSets[i]) {
 			rows = append(rows, i)
+			left = left.Minus(tableSets[i])
 		}
 	}
 	slices.Sort(rows)
 	return rows
 }
 
-func (s Set) overlaps(other Set) bool { return !s.Intersect(other).IsEmpty() }
+func (s Set) overlaps(other Set) bool {
+	return s.words[0]&other.words[0] != 0 || s.words[1]&other.words[1] != 0
+}
 
 // maximal returns the rights within s that no other right within s includes.
 func (s Set) maximal() []int {
-	var rows []int
-	for i, r := range tableSets {
-		if !s.Contains(r) || slices.ContainsFunc(rows, func(o int) bool { return tableSets[o].Contains(r) }) {
-			continue
+	rows := make([]int, 0, len(tableSets))
+	for i := range tableSets {
+		if s.Contains(tableSets[i]) {
+			rows = append(rows, i)
 		}
-		rows = slices.DeleteFunc(rows, func(o int) bool { return r.Contains(tableSets[o]) })
-		rows = append(rows, i)
 	}
-	return rows
+	within := slices.Clone(rows)
+	return slices.DeleteFunc(rows, func(i int) bool {
+		for _, o := range within {
+			if o != i && tableSets[o].Contains(tableSets[i]) && (o < i || tableSets[o] != tableSets[i]) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // cover returns, for each bit of s, the smallest right that has it and lies

@@ -82,7 +82,9 @@ func (s Set) Minus(other Set) Set {
 }
 
 // Contains reports whether every right of little is in s.
-func (s Set) Contains(little Set) bool { return little.Minus(s) == Set{} }
+func (s Set) Contains(little Set) bool {
+	return little.words[0]&^s.words[0] == 0 && little.words[1]&^s.words[1] == 0
+}
 
 // Equal reports whether s and other are the same set. It is == with a name,
 // for packages that compare by method.

@@ -156,13 +156,16 @@ func terms(rows []int, minus bool) []term {
 	return list
 }
 
-func evaluate(list []term) Set {
-	var s Set
-	for _, t := range list {
-		if t.minus {
-			s.Remove(t.set)
+// evaluate returns the set that a list makes.
+func evaluate(list []term) Set { return follow(Set{}, list) }
+
+// follow returns what the rest of a list makes of the set before it.
+func follow(s Set, list []term) Set {
+	for i := range list {
+		if t := &list[i]; t.minus {
+			s = s.Minus(t.set)
 		} else {
-			s.Merge(t.set)
+			s = s.Union(t.set)
 		}
 	}
 	return s
@@ -187,8 +190,10 @@ func (s Set) spell(begin []term) string {
 
 	lack := s.Minus(evaluate(list))
 	plus := terms(s.named(lack), false)
-	if small, _ := lack.cover(s); begin != nil && len(small) <= len(plus) {
-		plus = terms(small, false)
+	if begin != nil {
+		if small, _ := lack.cover(s); len(small) <= len(plus) {
+			plus = terms(small, false)
+		}
 	}
 	return join(prune(append(list, plus...), s))
 }
@@ -199,11 +204,13 @@ func prune(list []term, s Set) []term {
 	if evaluate(list) != s {
 		return nil
 	}
-	for i := 0; i < len(list); i++ {
-		shorter := slices.Delete(slices.Clone(list), i, i+1)
-		if evaluate(shorter) == s {
-			list, i = shorter, -1
+	for i, before := 0, (Set{}); i < len(list); {
+		if follow(before, list[i+1:]) == s {
+			list, i, before = slices.Delete(list, i, i+1), 0, Set{}
+			continue
 		}
+		before = follow(before, list[i:i+1])
+		i++
 	}
 	return list
 }
