@@ -43,7 +43,7 @@ func receive(c chan<- os.Signal) {
 
 // settle is how long after being continued what happened before may still come
 // in: a report of the program, a signal that the runtime had queued.
-const settle = 50 * time.Millisecond
+const settle = 100 * time.Millisecond
 
 // forward passes sig on to the program. A terminal's signal has reached it on
 // its own: sent twice, one Ctrl-C would count as two. One that was queued when
@@ -80,6 +80,7 @@ func inForeground() bool {
 // so do we. The report may be old: the program may be running again.
 func (f *front) stop(sig unix.Signal) {
 	f.stops++
+	f.stopped = true
 	if processState(f.pid) != 'T' {
 		return
 	}
@@ -93,7 +94,7 @@ func (f *front) stop(sig unix.Signal) {
 // SIGCONT on would undo the next Ctrl-Z when that comes soon.
 func (f *front) wake() {
 	f.nudge = nil
-	if f.stops == f.nudged && f.program != nil && processState(f.pid) == 'T' {
+	if f.stopped && f.stops == f.nudged && f.program != nil && processState(f.pid) == 'T' {
 		_ = unix.PidfdSendSignal(f.program.Int(), unix.SIGCONT, nil, 0)
 	}
 }

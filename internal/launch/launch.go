@@ -136,6 +136,7 @@ type front struct {
 	linger   bool
 
 	stops   int       // how often the program was reported stopped
+	stopped bool      // and it was not reported continued since
 	resumed time.Time // when we last were continued after it
 	nudge   <-chan time.Time
 	nudged  int // stops when nudge was set
@@ -203,6 +204,8 @@ func (f *front) handle(a arrival) (done bool, status int, err error) {
 		f.events(ev)
 		f.stop(ws.StopSignal())
 		return false, 0, nil
+	case reportContinued:
+		f.stopped = false
 	case reportExited:
 		if !f.linger {
 			f.wait()
