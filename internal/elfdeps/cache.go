@@ -29,6 +29,9 @@ const (
 	newAlignment = 8
 )
 
+// usualFile holds a usual file whole, so that no copies are made as it grows.
+const usualFile = 64 << 10
+
 // readFile returns a whole file, or nil when it is not there, not readable or
 // too long.
 func (c *closure) readFile(name string, limit int64) []byte {
@@ -40,11 +43,12 @@ func (c *closure) readFile(name string, limit int64) []byte {
 	if f.R == nil {
 		return nil
 	}
-	data, err := io.ReadAll(io.NewSectionReader(f.R, 0, limit+1))
-	if err != nil || int64(len(data)) > limit {
+	buf := bytes.NewBuffer(make([]byte, 0, usualFile))
+	n, err := buf.ReadFrom(io.NewSectionReader(f.R, 0, limit+1))
+	if err != nil || n > limit {
 		return nil
 	}
-	return data
+	return buf.Bytes()
 }
 
 // readCache adds the cache to what is needed, and reads it.
@@ -63,8 +67,16 @@ func (l *loader) readCache() {
 
 var errCache = errors.New("not a library cache of a known format")
 
-// parseCache returns the paths of each library with the given flags.
-func parseCache(data []byte, flags uint32) (map[string][]string, error) {
+// cache is the library cache as its file has it, for one machine.
+type cache struct {
+	data  []byte // from the new header on
+	count uint64
+	flags uint32
+}
+
+// parseCache checks the header of a cache. Of its many libraries a program needs
+// a few, so entries are read when somebody asks for them.
+func parseCache(data []byte, flags uint32) (*cache, error) {
 	if bytes.HasPrefix(data, []byte(oldMagic)) && len(data) >= oldHeader {
 		skip := oldHeader + uint64(binary.LittleEndian.Uint32(data[12:]))*oldEntry
 		skip = (skip + newAlignment - 1) &^ (newAlignment - 1)
@@ -80,32 +92,39 @@ func parseCache(data []byte, flags uint32) (map[string][]string, error) {
 	if count > uint64(len(data)-newHeader)/newEntry {
 		return nil, errCache
 	}
-	libs := make(map[string][]string)
-	for i := range count {
-		entry := data[newHeader+i*newEntry:]
-		if binary.LittleEndian.Uint32(entry) != flags {
-			continue
-		}
-		// Offsets count from the new header, wherever it lies in the file.
-		name, value := cString(data, entry[4:]), cString(data, entry[8:])
-		if name != "" && path.IsAbs(value) {
-			libs[name] = append(libs[name], value)
-		}
-	}
-	return libs, nil
+	return &cache{data, count, flags}, nil
 }
 
-// cString returns the string whose offset the first four bytes of at give.
-func cString(data, at []byte) string {
-	off := uint64(binary.LittleEndian.Uint32(at))
-	if off >= uint64(len(data)) {
-		return ""
+// paths returns where the library called name is, in the cache's order.
+func (c *cache) paths(name string) []string {
+	if c == nil || name == "" || strings.Contains(name, "\x00") {
+		return nil
 	}
-	s, _, found := bytes.Cut(data[off:min(off+maxString, uint64(len(data)))], []byte{0})
-	if !found {
-		return ""
+	var out []string
+	for i := range c.count {
+		entry := c.data[newHeader+i*newEntry:][:newEntry]
+		if binary.LittleEndian.Uint32(entry) != c.flags {
+			continue
+		}
+		rest := c.at(entry[4:])
+		if len(rest) <= len(name) || rest[len(name)] != 0 || string(rest[:len(name)]) != name {
+			continue
+		}
+		value, _, found := bytes.Cut(c.at(entry[8:]), []byte{0})
+		if found && path.IsAbs(string(value)) {
+			out = append(out, string(value))
+		}
 	}
-	return string(s)
+	return out
+}
+
+// at returns what begins where the first four bytes of offset say, as much as
+// one string may be. Offsets count from the new header, wherever it lies in the
+// file.
+func (c *cache) at(offset []byte) []byte {
+	size := uint64(len(c.data))
+	off := min(uint64(binary.LittleEndian.Uint32(offset)), size)
+	return c.data[off:min(off+maxString, size)]
 }
 
 // muslDefault is where musl's loader looks when no file says otherwise.

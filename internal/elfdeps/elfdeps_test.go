@@ -404,10 +404,17 @@ func fakeCache(old bool, libs ...[2]string) []byte {
 func TestParseCache(t *testing.T) {
 	for _, old := range []bool{false, true} {
 		data := fakeCache(old, [2]string{"liba.so", "/l/liba.so"}, [2]string{"libb.so", "/l/libb.so"}, [2]string{"liba.so", "/l/hw/liba.so"})
-		got, err := parseCache(data, amd64.cache)
-		want := map[string][]string{"liba.so": {"/l/liba.so", "/l/hw/liba.so"}, "libb.so": {"/l/libb.so"}}
-		if diff := cmp.Diff(want, got); err != nil || diff != "" {
-			t.Errorf("old prefix %v: %v\n%s", old, err, diff)
+		c, err := parseCache(data, amd64.cache)
+		if err != nil {
+			t.Fatalf("old prefix %v: %v", old, err)
+		}
+		for name, want := range map[string][]string{
+			"liba.so": {"/l/liba.so", "/l/hw/liba.so"}, "libb.so": {"/l/libb.so"},
+			"lib": nil, "libb.so.1": nil, "": nil, "libb.so\x00": nil, "libb.so\x00/foreign/l/libb.so": nil,
+		} {
+			if got := c.paths(name); !slices.Equal(got, want) {
+				t.Errorf("old prefix %v: %q is %q, want %q", old, name, got, want)
+			}
 		}
 		for n := range data[:newHeader] {
 			if got, err := parseCache(data[:n], amd64.cache); err == nil {
@@ -523,9 +530,9 @@ func FuzzParse(f *testing.F) {
 func FuzzParseCache(f *testing.F) {
 	f.Add(fakeCache(true, [2]string{"liba.so", "/l/liba.so"}))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		libs, _ := parseCache(data, amd64.cache)
-		for name, list := range libs {
-			for _, p := range list {
+		c, _ := parseCache(data, amd64.cache)
+		for _, name := range append(strings.Split(string(data), "\x00"), "liba.so", "") {
+			for _, p := range c.paths(name) {
 				if name == "" || !path.IsAbs(p) {
 					t.Errorf("%q => %q", name, p)
 				}

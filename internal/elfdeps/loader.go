@@ -24,9 +24,9 @@ type loader struct {
 	search func(l *loader, name string, by *loaded) []*loaded
 	names  map[string]bool // sonames and needed names already satisfied
 	probes map[string]*loaded
-	cache  map[string][]string // ld.so.cache
-	musl   []string            // musl's own search path
-	budget int                 // directories that may still be looked into
+	cache  *cache   // ld.so.cache; nil without one
+	musl   []string // musl's own search path
+	budget int      // directories that may still be looked into
 }
 
 // maxSearch bounds the directories that one program makes us look into. Search
@@ -192,7 +192,7 @@ func (l *loader) glibc(name string, by *loaded) []*loaded {
 	// Every cached variant is granted: which one the processor gets is the
 	// loader's affair.
 	var found []*loaded
-	for _, p := range l.cache[name] {
+	for _, p := range l.cache.paths(name) {
 		if !by.noDefLib || !slices.Contains(l.c.m.dirs, path.Dir(p)) {
 			found = append(found, l.probe(p))
 		}
