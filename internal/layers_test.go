@@ -19,6 +19,7 @@ const module = "github.com/capsicum-go/capsicum/"
 var layers = map[string]int{
 	"rights":         0,
 	"internal/sysno": 0,
+	"internal/early": 0,
 	"internal/cbpf":  0,
 
 	"internal/sys":    1,

@@ -100,11 +100,10 @@ func (w *walker) run(rest string) (*Object, error) {
 		}
 		if f.isLink() && (!last || w.opts.Follow || slashed) {
 			text, jumped, err := w.follow(&f, name, last && !slashed)
+			f.close()
 			if err != nil || jumped != nil {
-				f.close()
 				return jumped, err
 			}
-			f.close()
 			// A link's text is walked where it stands; "text/" keeps that the
 			// whole must be a directory.
 			rest = text
