@@ -14,7 +14,7 @@ func plain(args []string) *runCmd {
 		return nil
 	}
 	c := &runCmd{Engine: "auto"}
-	seen := map[string]bool{}
+	seen := map[string]reflect.Value{}
 	for args = args[1:]; len(args) > 0; {
 		word := args[0]
 		if word == "--" || !strings.HasPrefix(word, "-") {
@@ -22,7 +22,11 @@ func plain(args []string) *runCmd {
 			break
 		}
 		name, value, glued := strings.Cut(strings.TrimPrefix(word, "--"), "=")
-		field := c.flag(name)
+		field, again := seen[name]
+		if !again {
+			field = c.flag(name)
+			seen[name] = field
+		}
 		if !field.IsValid() || !strings.HasPrefix(word, "--") {
 			return nil
 		}
@@ -33,10 +37,9 @@ func plain(args []string) *runCmd {
 			}
 			value, args = args[0], args[1:]
 		}
-		if !assign(field, value, glued, seen[name]) {
+		if !assign(field, value, glued, again) {
 			return nil
 		}
-		seen[name] = true
 	}
 	switch c.Engine {
 	case "auto", "namespaces", "landlock":
@@ -68,7 +71,8 @@ func assign(field reflect.Value, value string, glued, again bool) bool {
 		field.SetString(value)
 		return !again
 	case reflect.Slice:
-		field.Set(reflect.Append(field, reflect.ValueOf(value)))
+		list := field.Addr().Interface().(*[]string)
+		*list = append(*list, value)
 		return true
 	}
 	return false
