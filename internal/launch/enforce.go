@@ -8,6 +8,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/landlock"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/internal/syscalls"
 	"github.com/capsicum-go/capsicum/rights"
 )
@@ -98,9 +99,12 @@ var guards = []guard{
 var inherent = []rights.Right{rights.Seek, rights.MmapR, rights.Fcntl, rights.Event, rights.Fpathconf}
 
 // facts are the kernel's abilities that enforcement depends on.
-type facts struct{ abi int }
+type facts struct {
+	abi    int  // Landlock
+	copies bool // pidfd_getfd works
+}
 
-func observe() facts { return facts{abi: landlock.ABI()} }
+func observe() facts { return facts{abi: landlock.ABI(), copies: sys.CanCopyDescriptors()} }
 
 // lacking returns the rights that some entry withholds and that only the
 // supervisor can withhold, so that their calls ask.
@@ -241,6 +245,7 @@ func filterOptions(pl *plan.Plan, engine policy.Engine, net bool, f facts) sysca
 		AbstractScope: landlock.ScopesAbstractSockets(f.abi),
 		UnixScope:     landlock.ResolvesSockets(f.abi),
 		PtraceScope:   f.abi > 0,
+		NoCopies:      !f.copies,
 		Lacking:       asks,
 		Flock:         asks.IsSet(rights.Flock),
 	}

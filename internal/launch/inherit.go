@@ -10,6 +10,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/landlock"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -96,22 +97,27 @@ func inspect(num int) (inherited, error) {
 	return in, nil
 }
 
-// socketAllowed refuses a Unix datagram socket: it could send to any socket
-// that has a name, and with it descriptors, without anybody being asked.
+// socketAllowed refuses a Unix socket through which nobody would be asked: a
+// datagram socket could send to any socket that has a name, and with it
+// descriptors; one that is not connected could be connected to any where the
+// supervisor cannot carry that out.
 func socketAllowed(num int, mode uint32) error {
 	if mode&unix.S_IFMT != unix.S_IFSOCK {
 		return nil
 	}
 	domain, err := unix.GetsockoptInt(num, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil {
+	if err != nil || domain != unix.AF_UNIX {
 		return err
 	}
 	kind, err := unix.GetsockoptInt(num, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
 		return err
 	}
-	if domain == unix.AF_UNIX && kind != unix.SOCK_STREAM && kind != unix.SOCK_SEQPACKET {
+	if kind != unix.SOCK_STREAM && kind != unix.SOCK_SEQPACKET {
 		return fmt.Errorf("a Unix datagram socket reaches any socket with a name: %w", unix.EPROTONOSUPPORT)
+	}
+	if _, err := unix.Getpeername(num); err != nil && !sys.CanCopyDescriptors() {
+		return fmt.Errorf("an unconnected Unix socket reaches any socket with a name where pidfd_getfd is refused: %w", err)
 	}
 	return nil
 }

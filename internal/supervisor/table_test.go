@@ -18,6 +18,7 @@ func everyOption(engine policy.Engine, f func(Options)) {
 		func(o *Options, on bool) { o.UnixScope = on },
 		func(o *Options, on bool) { o.PtraceScope = on },
 		func(o *Options, on bool) { o.Flock = on },
+		func(o *Options, on bool) { o.NoCopies = on },
 		func(o *Options, on bool) {
 			if on {
 				o.Lacking = syscalls.Guardable()

@@ -196,6 +196,7 @@ func drawOptions(t *rapid.T) Options {
 		Net:    rapid.Bool().Draw(t, "net"), Dgram: rapid.Bool().Draw(t, "dgram"),
 		SignalScope: rapid.Bool().Draw(t, "signal"), AbstractScope: rapid.Bool().Draw(t, "abstract"),
 		UnixScope: rapid.Bool().Draw(t, "unix"), PtraceScope: rapid.Bool().Draw(t, "ptrace"), Flock: rapid.Bool().Draw(t, "flock"),
+		NoCopies:     rapid.Bool().Draw(t, "copies"),
 		NoSupervisor: rapid.SampledFrom([]unix.Errno{0, unix.ENOSYS}).Draw(t, "alone"),
 	}
 	for _, r := range Guardable().Rights() {

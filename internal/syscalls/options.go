@@ -35,6 +35,10 @@ type Options struct {
 	// Flock says that some grant withholds flock, so that flock asks.
 	Flock bool
 
+	// NoCopies: pidfd_getfd is refused here, as by Docker's default profile, so
+	// that the supervisor cannot act on a socket of the program's.
+	NoCopies bool
+
 	// NoSupervisor, if not 0, is the errno of every call that would ask: the
 	// static form of the filter, for a program that nobody supervises.
 	NoSupervisor unix.Errno
@@ -78,6 +82,7 @@ var (
 
 	withNet       = Cond{"network granted", func(o Options) bool { return o.Net }}
 	withoutNet    = Cond{"no network granted", func(o Options) bool { return !o.Net }}
+	noCopies      = Cond{"no pidfd_getfd", func(o Options) bool { return o.NoCopies }}
 	noSignalScope = Cond{"no Landlock signal scope", func(o Options) bool { return !o.SignalScope }}
 	noPtraceScope = Cond{"no Landlock", func(o Options) bool { return !o.PtraceScope }}
 

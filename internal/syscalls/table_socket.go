@@ -1,10 +1,15 @@
 package syscalls
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 const (
 	addressMemory = "the address and its family are in memory: the supervisor copies it once and acts on its own copy of the socket"
 	connectedOnly = "only stream sockets exist, which ignore or refuse an address"
+	internetOnly  = "every socket is of the network granted, or a connected Unix one, which keeps its peer"
 	dgramAddress  = "each message of a Unix datagram socket may name another receiver, in memory that no filter sees; " +
 		"a program without such sockets uses streams"
 	sockTypeMask = 0xf // SOCK_TYPE_MASK; the rest of the register is flags
@@ -55,11 +60,18 @@ var messageRules = []Rule{
 
 var socketGroups = func() []group {
 	return []group{
-		{"socket", "Makes a socket.", append(append([]Rule{}, unixRules...), netRules...)},
-		{"socketpair", "Makes two connected sockets.", append(append([]Rule{}, unixRules...),
-			refuse(unix.EAFNOSUPPORT, "only Unix sockets come in pairs"))},
-		{"bind connect", "Names a socket, or reaches another by name.", []Rule{ask(addressMemory)}},
+		{"socket", "Makes a socket.", slices.Concat([]Rule{
+			refuse(unix.EAFNOSUPPORT, "nobody could carry out its bind and connect, and no other socket may have a Unix address").
+				when(noCopies).where(unixFamily),
+		}, unixRules, netRules)},
+		{"socketpair", "Makes two connected sockets.", slices.Concat(unixRules, []Rule{
+			refuse(unix.EAFNOSUPPORT, "only Unix sockets come in pairs")})},
+		{"bind connect", "Names a socket, or reaches another by name.", []Rule{
+			pass(internetOnly).when(and(noCopies, withNet)),
+			ask(addressMemory),
+		}},
 		{"sendto", "Sends, maybe to an address.", []Rule{
+			pass(internetOnly).when(and(noCopies, withNet)),
 			ask(addressMemory + "; with MSG_FASTOPEN it even connects").where(notNull("an address", 4)),
 			pass("no address: the socket's peer was decided when it was connected"),
 		}},

@@ -16,7 +16,7 @@ import (
 // everyOption calls f with every combination of the switches, both engines, and
 // with and without rights that must ask.
 func everyOption(f func(Options)) {
-	for bits := range 1 << 9 {
+	for bits := range 1 << 10 {
 		on := func(i int) bool { return bits>>i&1 != 0 }
 		o := Options{
 			Engine: policy.EngineNamespaces, Net: on(0), Dgram: on(1), SignalScope: on(2), AbstractScope: on(3),
@@ -28,6 +28,7 @@ func everyOption(f func(Options)) {
 		if on(8) {
 			o.Lacking = Guardable()
 		}
+		o.NoCopies = on(9)
 		f(o)
 	}
 	for _, r := range Guardable().Rights() {
