@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Words that [Parse] reads and [Set.String] prints for whole sets.
@@ -36,7 +37,7 @@ func clip(s string) string {
 // lower case without its prefix ("mmap_r"), or in full ("CAP_MMAP_R"). Aliases
 // are names too ("recv"). The error is a [*NameError].
 func ParseRight(name string) (Right, error) {
-	if r, ok := byName[canonical(name)]; ok {
+	if r, ok := byName()[canonical(name)]; ok {
 		return r, nil
 	}
 	return 0, &NameError{Name: name, Nearest: nearest(name)}
@@ -51,8 +52,9 @@ func canonical(name string) string {
 	return name
 }
 
-// byName has the canonical names and the aliases.
-var byName = func() map[string]Right {
+// byName has the canonical names and the aliases. It is made when a name is
+// first read: many a process that holds rights reads none.
+var byName = sync.OnceValue(func() map[string]Right {
 	m := make(map[string]Right, len(table)+3)
 	for _, r := range table {
 		m[r.name] = r.value
@@ -61,7 +63,7 @@ var byName = func() map[string]Right {
 		}
 	}
 	return m
-}()
+})
 
 // Parse reads a comma list of names as [ParseRight] knows them. "all" stands
 // for [All] and "none" for nothing; a name after a minus sign takes that right
