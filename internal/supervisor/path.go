@@ -11,7 +11,9 @@ import (
 )
 
 // pathHandlers answers the calls that take a name under the landlock engine.
-var pathHandlers = merged(openHandlers, statHandlers, changeHandlers, metaHandlers, xattrHandlers, cwdHandlers, execHandlers)
+func pathHandlers() map[string]Handler {
+	return merged(openHandlers, statHandlers, changeHandlers, metaHandlers, xattrHandlers, cwdHandlers, execHandlers)
+}
 
 func merged(tables ...map[string]Handler) map[string]Handler {
 	all := map[string]Handler{}

@@ -11,7 +11,7 @@ import (
 // would be dead, and its name perhaps misspelt.
 func TestEveryNamedCallAsks(t *testing.T) {
 	asks := syscalls.Asks(testOptions())
-	for name := range pathHandlers {
+	for name := range pathHandlers() {
 		if !slices.Contains(asks, name) {
 			t.Errorf("%s has a handler, and never asks", name)
 		}

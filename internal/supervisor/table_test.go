@@ -61,7 +61,7 @@ func TestEveryCallThatAsksHasAHandlerAndTheReverse(t *testing.T) {
 
 // sharedBetweenEngines tells handlers that one engine has because the other
 // needs them.
-func sharedBetweenEngines(name string) bool { return handlers[name] != nil }
+func sharedBetweenEngines(name string) bool { return handlers()[name] != nil }
 
 func TestSharedHandlersAreAskedBySomeEngine(t *testing.T) {
 	asked := map[string]bool{}
@@ -72,7 +72,7 @@ func TestSharedHandlersAreAskedBySomeEngine(t *testing.T) {
 			}
 		})
 	}
-	for name := range handlers {
+	for name := range handlers() {
 		if !asked[name] {
 			t.Errorf("%s has a handler and never asks", name)
 		}
