@@ -54,7 +54,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	fs.BoolVar(&c.quick, "quick", false, "fewer runs and smaller workloads")
 	fs.BoolVar(&c.check, "check", false, "exit with status 1 when a target is missed")
 	fs.StringVar(&c.out, "out", "", "write the report to `file` too")
-	fs.StringVar(&c.dir, "dir", "/var/tmp", "`directory` for the workloads' files")
+	fs.StringVar(&c.dir, "dir", "/tmp", "`directory` for the workloads' files")
 	fs.StringVar(&c.capsicum, "capsicum", "", "the capsicum `binary`; built from ./cmd/capsicum when empty")
 	fs.DurationVar(&c.limit, "limit", 3*time.Minute, "a single run that takes longer is stopped and reported as such")
 	if err := fs.Parse(args); err != nil {

@@ -160,7 +160,7 @@ func (b *bed) time(w *workload, argv []string, c *cell, limit time.Duration) err
 	if !late.Stop() {
 		return fmt.Errorf("more than %v", limit)
 	}
-	if err != nil {
+	if err != nil && cmd.ProcessState.ExitCode() != w.status {
 		line, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
 		return fmt.Errorf("%w: %s", err, line)
 	}
