@@ -14,12 +14,12 @@ import (
 
 // start starts the supervisor and the program's process.
 func (f *front) start(s *setup) error {
-	stage := channel{-1}
-	var err error
-	if f.ctl, stage, err = newChannel(); err != nil {
+	ctl, stage, err := newChannel()
+	if err != nil {
 		return err
 	}
 	defer stage.close()
+	f.ctl = ctl
 	if f.children, err = prepare(s, stage.fd); err != nil {
 		f.ctl.close()
 		return err
