@@ -3,6 +3,7 @@ package rights
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Need says what one argument of an operation must carry.
@@ -18,16 +19,17 @@ type operation struct {
 	needs []Need
 }
 
-// byCall is the table by name.
-var byCall = func() map[string][]Need {
+// byCall is the table by name, made when it is first asked for: a start asks for
+// none of it.
+var byCall = sync.OnceValue(func() map[string][]Need {
 	m := make(map[string][]Need)
-	for _, op := range operations {
+	for _, op := range operations() {
 		for call := range strings.FieldsSeq(op.calls) {
 			m[call] = op.needs
 		}
 	}
 	return m
-}()
+})
 
 // For returns what an operation, named after its system call, asks of the
 // descriptors it is given; conditional needs add to the unconditional ones. The
@@ -36,14 +38,14 @@ var byCall = func() map[string][]Need {
 // permits the call at all is another matter; so are the mask that narrows
 // [Fcntl] and the list that narrows [Ioctl].
 func For(op string) ([]Need, bool) {
-	needs, ok := byCall[op]
+	needs, ok := byCall()[op]
 	return slices.Clone(needs), ok
 }
 
 // Ops returns the names that [For] knows, sorted.
 func Ops() []string {
-	names := make([]string, 0, len(byCall))
-	for name := range byCall {
+	names := make([]string, 0, len(byCall()))
+	for name := range byCall() {
 		names = append(names, name)
 	}
 	slices.Sort(names)

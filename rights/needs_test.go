@@ -10,7 +10,7 @@ import (
 func TestForTable(t *testing.T) {
 	seen := map[string]bool{}
 	args := []string{"fd", "dir", "olddir", "newdir", "socket", "in", "out", "target"}
-	for _, op := range operations {
+	for _, op := range operations() {
 		for call := range strings.FieldsSeq(op.calls) {
 			if seen[call] {
 				t.Errorf("%s has two rows", call)
@@ -59,7 +59,7 @@ func TestFor(t *testing.T) {
 // Every right is asked for by some operation, but for those named here.
 func TestEveryRightIsNeeded(t *testing.T) {
 	var needed Set
-	for _, op := range operations {
+	for _, op := range operations() {
 		for _, need := range op.needs {
 			needed.Merge(need.Rights)
 		}
