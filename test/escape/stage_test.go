@@ -44,6 +44,8 @@ type stage struct {
 	out  *outside
 	objs map[string]string // path → state of what attempts aim at, before the run
 
+	tty string // a terminal outside, where the attack needs one
+
 	after func() // what is done when the tree has its owner
 }
 
@@ -205,7 +207,8 @@ func (st *stage) signalled(number string) bool {
 func (st *stage) expand(arg string) string {
 	return strings.NewReplacer(
 		"{T}", st.tree, "{g}", st.in("g"), "{s}", st.in("s"), "{r}", st.in("r"), "{h}", st.in("h"), "{e}", st.in("e"),
-		"{out}", strconv.Itoa(st.out.PID), "{tcp}", strconv.Itoa(st.out.TCP), "{udp}", strconv.Itoa(st.out.UDP),
+		"{pipelines}", strconv.Itoa(map[bool]int{true: 1000, false: 40}[long()]),
+		"{tty}", st.tty, "{out}", strconv.Itoa(st.out.PID), "{tcp}", strconv.Itoa(st.out.TCP), "{udp}", strconv.Itoa(st.out.UDP),
 		"{@stream}", abstractName(st.tree, "stream"), "{@dgram}", abstractName(st.tree, "dgram"),
 		"{@seqpacket}", abstractName(st.tree, "seqpacket"), "{@in}", abstractName(st.tree, "in"),
 	).Replace(arg)

@@ -49,7 +49,7 @@ int cmd_exec_race(int argc, char **argv)
 	for (int h = 0; h < 2; h++) {
 		long ran = 0, hits = 0, n = 0;
 
-		for (double end = now() + seconds / 2; now() < end && hits == 0; n++) {
+		for (double end = now() + seconds / 2; n < 20 || (now() < end && (hits == 0 || ran == 0)); n++) {
 			pid_t pid = fork();
 			int status;
 

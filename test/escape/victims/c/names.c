@@ -169,7 +169,7 @@ static void tell(const struct op *op, const char *what, const char *there, const
 	say(e[0] != e[1] ? 0 : e[0], "%s %s", op->name, what);
 	if (e[0] != e[1])
 		note("=%s %s: %s %s", op->name, what, errname(e[0]), errname(e[1]));
-	if (strcmp(op->name, "open") != 0 && strcmp(op->name, "stat") != 0)
+	if ((strcmp(op->name, "open") != 0 && strcmp(op->name, "stat") != 0) || strcmp(what, "object") != 0)
 		return;
 	for (int k = 0; k < 400; k++) {
 		double t = now();
@@ -256,7 +256,7 @@ static void attempt_all(const char *how, const char *dir, int real_root)
 		strcpy(sa.sun_path, name);
 		r = op->run(name) < 0 ? errno : 0;
 		/* access(2) asks for the real user, who is still root when only the effective one changed. */
-		say(r, "%c%s %s", real_root && (strcmp(op->name, "access") == 0 || strcmp(op->name, "faccessat") == 0) ? '+' : '-', how, op->name);
+		say(r, "%c%s %s", real_root && (strcmp(op->name, "access") == 0 || strcmp(op->name, "faccessat") == 0) ? '=' : '-', how, op->name);
 	}
 }
 

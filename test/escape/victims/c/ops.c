@@ -91,6 +91,11 @@ OP(op_inotify)
 	if (in < 0)
 		in = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	wd = sys(SYS_inotify_add_watch, in, p, IN_CREATE | IN_ATTRIB | IN_MODIFY);
+	if (wd >= 0) {
+		struct pollfd pf = { in, POLLIN, 0 };
+
+		poll(&pf, 1, 4);
+	}
 	for (ssize_t n = read(in, b, sizeof b), at = 0; at < n;) {
 		struct inotify_event *e = (void *)(b + at);
 

@@ -63,7 +63,7 @@ int cmd_peer(int argc, char **argv)
 		r = syscall(SYS_process_vm_writev, pid, &mine, 1, &theirs, 1, 0);
 		say(r < 0 && errno == EFAULT ? 0 : result(r), "%s process_vm_writev", w[i].name);
 		p = syscall(SYS_pidfd_open, pid, 0);
-		say(result(p), "%s pidfd_open", w[i].name);
+		say(result(p), "=%s pidfd_open", w[i].name);
 		r = syscall(SYS_pidfd_getfd, p, 0, 0);
 		say(result(r), "%s pidfd_getfd", w[i].name);
 		r = syscall(SYS_process_madvise, p, &theirs, 1, 20, 0);
@@ -74,9 +74,9 @@ int cmd_peer(int argc, char **argv)
 		snprintf(name, sizeof name, "/proc/%d/oom_score_adj", pid);
 		r = open(name, O_WRONLY | O_CLOEXEC);
 		say(result(r), "%s oom-score", w[i].name);
-		say(result(syscall(SYS_prlimit64, pid, RLIMIT_CORE, NULL, &rl)), "%s prlimit-get", w[i].name);
+		say(result(syscall(SYS_prlimit64, pid, RLIMIT_CORE, NULL, &rl)), "=%s prlimit-get", w[i].name);
 		say(result(syscall(SYS_prlimit64, pid, RLIMIT_CORE, &rl, NULL)), "%s prlimit-set", w[i].name);
-		say(result(syscall(SYS_sched_getaffinity, pid, sizeof cpus, &cpus)), "%s sched_getaffinity", w[i].name);
+		say(result(syscall(SYS_sched_getaffinity, pid, sizeof cpus, &cpus)), "=%s sched_getaffinity", w[i].name);
 		r = sched_getaffinity(0, sizeof cpus, &cpus);
 		say(result(syscall(SYS_sched_setaffinity, pid, sizeof cpus, &cpus)), "%s sched_setaffinity", w[i].name);
 		say(result(syscall(SYS_sched_setscheduler, pid, SCHED_OTHER, &sp)), "%s sched_setscheduler", w[i].name);

@@ -104,6 +104,20 @@ static int opens(const char *name, int flags)
 	return fd < 0 ? e : 0;
 }
 
+/* first_byte reads, because some files of /proc are refused only then. */
+static int first_byte(const char *name)
+{
+	char b;
+	int fd = open(name, O_RDONLY | O_CLOEXEC), e;
+
+	if (fd < 0)
+		return errno;
+	/* At address 0 there is no memory to be read: the file is open all the same. */
+	e = read(fd, &b, 1) < 0 && errno != EIO && errno != EFAULT ? errno : 0;
+	close(fd);
+	return e;
+}
+
 /* lists says whether a directory can be read and has what only the host has. */
 static int lists(const char *name, const char *want)
 {
@@ -144,14 +158,14 @@ int cmd_magic(int argc, char **argv)
 		say(open_secret(name), "%s-task-root", what[i]);
 		for (unsigned k = 0; k < sizeof private / sizeof *private; k++) {
 			snprintf(name, sizeof name, "/proc/%s/%s", whose[i], private[k]);
-			say(opens(name, O_RDONLY), "%s-%s", what[i], private[k]);
+			say(first_byte(name), "%s-%s", what[i], private[k]);
 		}
 		for (int fd = 0; fd < 3; fd++) {
 			snprintf(name, sizeof name, "/proc/%s/fd/%d", whose[i], fd);
 			say(result(readlink(name, b, sizeof b)), "%s-fd%d-link", what[i], fd);
 		}
 		snprintf(name, sizeof name, "/proc/%s/fd", whose[i]);
-		say(lists(name, "0"), "%s-fd-list", what[i]);
+		say(lists(name, "0"), "%s%s-fd-list", getuid() == 0 ? "=" : "", what[i]);
 		snprintf(name, sizeof name, "/proc/%s/ns/mnt", whose[i]);
 		say(opens(name, O_RDONLY), "%s-ns-mnt", what[i]);
 		/* What every user may see of every process: not of those outside, except that one's own init exists. */
@@ -187,7 +201,7 @@ int cmd_magic(int argc, char **argv)
 	snprintf(name, sizeof name, "/..%s/s/f", tree);
 	say(open_secret(name), "root-dotdot");
 	say(opens("/proc/kcore", O_RDONLY), "kcore");
-	say(opens("/proc/kallsyms", O_RDONLY), "kallsyms");
+	say(reads("/proc/kallsyms", " "), "=kallsyms");
 	say(opens("/proc/sys/kernel/core_pattern", O_WRONLY), "core_pattern");
 	say(opens("/proc/sysrq-trigger", O_WRONLY), "sysrq-trigger");
 	say(opens("/proc/sys/kernel/hostname", O_WRONLY), "hostname");
@@ -211,7 +225,7 @@ int cmd_handle(int argc, char **argv)
 	say(result(r), "name_to_handle_at");
 	u.h.handle_bytes = 128;
 	r = name_to_handle_at(AT_FDCWD, join(argv[1], "g/f"), &u.h, &id, 0);
-	say(result(r), "name_to_handle_at-granted");
+	say(result(r), "=name_to_handle_at-granted");
 	if (r < 0) {	/* ext4: inode and generation; the root directory is inode 2 */
 		u.h.handle_bytes = 8, u.h.handle_type = 1;
 		memset(u.h.f_handle, 0, 8);
@@ -229,6 +243,10 @@ int cmd_fds(int argc, char **argv)
 	char name[64];
 	DIR *d;
 
+	/* The working directory the command was started in. */
+	say(open_secret("../s/f"), "cwd-and-up");
+	say(open_secret("f"), "cwd");
+	say(open_secret("../s/f"), "cwd-up");
 	for (int fd = 3; fd < 1024; fd++) {
 		if (fd == kept)
 			continue;
@@ -254,9 +272,6 @@ int cmd_fds(int argc, char **argv)
 		say(errno, "+proc-self-fd");
 	}
 	say(result(read(3, name, 1)) == 0 ? 0 : errno, kept == 3 ? "+read-kept" : "read-3");
-	/* The working directory the command was started in. */
-	say(open_secret("f"), "cwd");
-	say(open_secret("../s/f"), "cwd-up");
 	snprintf(name, sizeof name, "/proc/%d/exe", getppid());
 	say(opens(name, O_RDONLY), "launcher-exe");
 	return 0;
@@ -282,9 +297,10 @@ int cmd_reopen(int argc, char **argv)
 			say(opens(name, O_WRONLY | O_APPEND), "append %s", name);
 			say(opens(name, O_RDONLY | O_TRUNC), "trunc %s", name);
 			say(result(truncate(name, 1)), "truncate %s", name);
-			say(result(chmod(name, 0777)), "chmod %s", name);
-			say(result(utimensat(AT_FDCWD, name, t, 0)), "utimes %s", name);
-			say(result(setxattr(name, "user.n", "v", 1, 0)), "setxattr %s", name);
+			/* 5 was granted with all it has, and O_PATH of one's own file is enough for these. */
+			say(result(chmod(name, 0777)), "%schmod %s", k ? "=" : "", name);
+			say(result(utimensat(AT_FDCWD, name, t, 0)), "%sutimes %s", k ? "=" : "", name);
+			say(result(setxattr(name, "user.n", "v", 1, 0)), "%ssetxattr %s", k ? "=" : "", name);
 			say(result(linkat(AT_FDCWD, name, AT_FDCWD, join(argv[1], name[1] == 'd' ? "n1" : "n2"), AT_SYMLINK_FOLLOW)), "link %s", name);
 			unlink(join(argv[1], "n1")), unlink(join(argv[1], "n2"));
 		}
@@ -294,17 +310,17 @@ int cmd_reopen(int argc, char **argv)
 	say(result(fsetxattr(3, "user.n", "v", 1, 0)), "fsetxattr");
 	say(result(fremovexattr(3, "user.k")), "fremovexattr");
 	say(result(syscall(SYS_fchmodat, 3, "", 0700, 0)), "-fchmodat-empty");
-	say(result(syscall(452, 5, "", 0700, AT_EMPTY_PATH)), "fchmodat2-empty");
-	say(result(fchownat(5, "", getuid(), getgid(), AT_EMPTY_PATH)), "fchownat-empty");
-	say(result(utimensat(5, "", t, AT_EMPTY_PATH)), "utimensat-empty");
+	say(result(syscall(452, 5, "", 0700, AT_EMPTY_PATH)), "=fchmodat2-empty");
+	say(result(fchownat(5, "", getuid(), getgid(), AT_EMPTY_PATH)), "=fchownat-empty");
+	say(result(utimensat(5, "", t, AT_EMPTY_PATH)), "=utimensat-empty");
 	say(result(linkat(3, "", AT_FDCWD, join(argv[1], "n3"), AT_EMPTY_PATH)), "linkat-empty");
 	say(result(linkat(5, "", AT_FDCWD, join(argv[1], "n4"), AT_EMPTY_PATH)), "linkat-empty-path");
-	say(opens("/dev/fd/4/../f", O_RDONLY), "dir-dotdot");
-	say(open_secret("/proc/self/fd/4/../s/f"), "dir-dotdot-proc");
+	say(open_secret("/dev/fd/4/../s/d/in"), "dir-dotdot");
+	say(open_secret("/proc/self/fd/4/../s/d/in"), "dir-dotdot-proc");
 	{
 		int fd = openat(4, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC), e = errno;
 
-		say(fd < 0 ? e : openat(fd, "s/f", O_RDONLY) < 0 ? errno : 0, "dir-openat-dotdot");
+		say(fd < 0 ? e : openat(fd, "s/d/in", O_RDONLY) < 0 ? errno : 0, "dir-openat-dotdot");
 		fd = openat(4, "w", O_WRONLY | O_CREAT, 0600);
 		say(result(fd), "dir-create");
 		say(result(unlinkat(4, "f", 0)), "dir-unlink");

@@ -190,7 +190,7 @@ int cmd_high(int argc, char **argv)
 		{
 			struct rlimit rl = { 99, 99 };
 
-			say(result(nr(SYS_prlimit64, 0, RLIMIT_LOCKS | h, &rl, NULL)), "prlimit-locks %lx", h);
+			say(result(nr(SYS_prlimit64, 0, RLIMIT_LOCKS | h, &rl, NULL)), "=prlimit-locks %lx", h);
 		}
 		flag_now = CLONE_NEWUSER | h;
 		fd = fork();
@@ -316,14 +316,19 @@ int cmd_refused(int argc, char **argv)
 /* filter: a listener of the attacker's own would let it answer its own calls. */
 int cmd_filter(int argc, char **argv)
 {
-	struct sock_filter ask[] = { BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF) };
+	struct sock_filter ask[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
 	struct sock_filter allow[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	struct sock_fprog asking = { 1, ask }, allowing = { 4, allow };
+	struct sock_fprog asking = { 4, ask }, allowing = { 4, allow };
 	pid_t pid;
 
 	(void)argc;
