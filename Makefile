@@ -13,7 +13,7 @@ ARM64 = GOOS=linux GOARCH=arm64
 # The systems that a pure package must compile on.
 ELSEWHERE = freebsd darwin openbsd windows
 
-.PHONY: help build test test-root escape bench fuzz lint generate check install clean deps
+.PHONY: help build test test-root escape kernels bench fuzz lint generate check install clean deps
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -29,6 +29,9 @@ test-root: ## every test, as root
 
 escape: ## the attacks of docs/threat-model.md
 	$(GO) test -count=1 -v $(TESTFLAGS) ./test/escape/...
+
+kernels: ## a check list under Debian's stock kernels, in an emulated machine
+	test/kernels/run
 
 bench: build ## side by side with plain execution, bubblewrap and firejail
 	$(GO) run ./bench
@@ -48,7 +51,7 @@ lint: ## gofmt, vet, staticcheck, the other architecture and systems
 	$(ARM64) $(GO) vet ./...
 	@for os in $(ELSEWHERE); do echo "vet rights for $$os"; GOOS=$$os $(GO) vet ./rights || exit 1; done
 	$(GO) tool staticcheck ./...
-	@for f in .ci/run script/*; do sh -n "$$f" || exit 1; done
+	@for f in .ci/run script/* test/kernels/run test/kernels/init test/kernels/check; do sh -n "$$f" || exit 1; done
 	bash -n completions/capsicum.bash
 
 generate: ## what is written by programs: call numbers, docs/syscalls.md
