@@ -164,6 +164,11 @@ func (b *bed) time(w *workload, argv []string, c *cell, limit time.Duration) err
 		line, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
 		return fmt.Errorf("%w: %s", err, line)
 	}
+	if w.made != "" {
+		if _, err := os.Stat(w.made); err != nil {
+			return fmt.Errorf("ended well and did nothing: %w", err)
+		}
+	}
 	c.seconds = append(c.seconds, took.Seconds())
 	return c.addCalls(printed.String())
 }

@@ -24,6 +24,7 @@ type workload struct {
 
 	prepare func() error // once; as the ordinary user where it runs programs
 	before  func() error // before each run, outside the time
+	made    string       // a file that a run must leave behind
 }
 
 // allowance is what running under the namespaces engine may cost.
@@ -104,9 +105,10 @@ func building(b *bed) []*workload {
 	makeModule := func() error { return b.module(module) }
 	return []*workload{
 		{name: fmt.Sprintf("gcc, %d files", files), runs: 8, quick: 1, target: allowance, argv: compile, cwd: objects,
-			grants: grants{system: true, ro: []string{sources}, rw: []string{objects, b.path("tmp")}}, prepare: func() error { return b.sources(files) }},
+			grants: grants{system: true, ro: []string{sources}, rw: []string{objects, b.path("tmp")}}, prepare: func() error { return b.sources(files) },
+			before: func() error { return b.empty("o") }, made: fmt.Sprintf("%s/f%03d.o", objects, files-1)},
 		{name: "go build, warm cache", note: "everything is compiled, linking is left", runs: 12, quick: 2, target: allowance, argv: goBuild(warm), cwd: module,
-			grants: grants{system: true, rw: []string{module, warm, b.path("tmp")}}, before: output,
+			grants: grants{system: true, rw: []string{module, warm, b.path("tmp")}}, before: output, made: module + "/out/bench",
 			prepare: func() error {
 				if err := makeModule(); err != nil {
 					return err
@@ -119,6 +121,7 @@ func building(b *bed) []*workload {
 		{name: "go build, cold cache", note: "with the standard library", runs: 3, quick: 1, target: allowance, argv: goBuild(cold), cwd: module,
 			grants:  grants{system: true, rw: []string{module, cold, b.path("tmp")}},
 			prepare: makeModule,
+			made:    module + "/out/bench",
 			before: func() error {
 				if err := output(); err != nil {
 					return err
