@@ -10,6 +10,7 @@ package landlock
 import (
 	"fmt"
 	"os"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -85,13 +86,22 @@ func ForRights(set rights.Set) Access {
 	return a
 }
 
-// ABI returns the running kernel's Landlock version, 0 when there is none.
-func ABI() int {
+// absent are the errnos that say for good that there is no Landlock: the kernel
+// was built or started without it, or a container's profile refuses it.
+var absent = []error{unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM}
+
+// ABI returns the running kernel's Landlock version, 0 when there is none. Any
+// other failure to ask is an error: what may work the next time must not leave
+// a sandbox without a layer that others have.
+func ABI() (int, error) {
 	v, err := sys.LandlockABI()
-	if err != nil {
-		return 0
+	switch {
+	case err == nil:
+		return v, nil
+	case slices.Contains(absent, err):
+		return 0, nil
 	}
-	return v
+	return 0, fmt.Errorf("ask for the Landlock version: %w", err)
 }
 
 // HandledBy returns every access that abi can enforce.

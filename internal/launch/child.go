@@ -67,9 +67,11 @@ func prepare(s *setup, ctl int) (*children, error) {
 	if !s.Net {
 		c.namespaces |= unix.CLONE_NEWNET
 	}
-	f := observe()
+	f, err := observe()
+	if err != nil {
+		return nil, err
+	}
 	if f.abi > 0 {
-		var err error
 		if c.rules, err = landlock.New(f.abi); err != nil {
 			return nil, err
 		}
@@ -79,7 +81,7 @@ func prepare(s *setup, ctl int) (*children, error) {
 		return nil, err
 	}
 	c.hold = append(c.hold, l.program, l.supervisor)
-	if err := c.prepareProgram(s, f, int(l.program.Fd())); err != nil {
+	if err := c.prepareProgram(s, f, l, ctl); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -156,8 +158,13 @@ func (c *children) prepareSupervisor(s *setup, ctl, link int) error {
 
 // prepareProgram writes the second child's steps, in the order in which each is
 // still allowed: names, privileges, Landlock, filter, limits, program.
-func (c *children) prepareProgram(s *setup, f facts, link int) error {
+func (c *children) prepareProgram(s *setup, f facts, l link, ctl int) error {
 	seq := &c.program
+	// The supervisor's ends are the supervisor's alone: were they held here, too,
+	// nobody would notice that it is gone, and a call that asks would wait for ever.
+	for _, fd := range []int{ctl, int(l.supervisor.Fd())} {
+		seq.Do("leave the supervisor its sockets", unix.SYS_CLOSE, fd)
+	}
 	h, handed := new(handover), 1
 	if s.Engine == policy.EngineNamespaces {
 		for _, in := range s.FDs {
@@ -185,7 +192,7 @@ func (c *children) prepareProgram(s *setup, f facts, link int) error {
 	if err := installFilter(seq, filterOptions(s.Plan, s.Engine, s.Net, f), h.listener()); err != nil {
 		return err
 	}
-	h.send(seq, link, handed)
+	h.send(seq, int(l.program.Fd()), handed)
 	for _, in := range s.FDs {
 		if in.Num > 2 {
 			seq.Do("keep descriptor", unix.SYS_FCNTL, in.Num, unix.F_SETFD, 0)

@@ -104,7 +104,10 @@ type facts struct {
 	copies bool // pidfd_getfd works
 }
 
-func observe() facts { return facts{abi: landlock.ABI(), copies: sys.CanCopyDescriptors()} }
+func observe() (facts, error) {
+	abi, err := landlock.ABI()
+	return facts{abi: abi, copies: sys.CanCopyDescriptors()}, err
+}
 
 // lacking returns the rights that some entry withholds and that only the
 // supervisor can withhold, so that their calls ask.
@@ -174,7 +177,10 @@ func (g guard) why(f facts) string {
 
 // choose decides for one engine, or refuses naming what cannot be enforced.
 func choose(p *policy.Policy, pl *plan.Plan, engine policy.Engine) (Choice, error) {
-	f := observe()
+	f, err := observe()
+	if err != nil {
+		return Choice{}, err
+	}
 	c := Choice{Engine: engine}
 	for _, l := range append(losses(pl, engine, f), engineLosses(p, pl, engine, f)...) {
 		if !slices.Contains(p.AllowWeaker, l.Name) {

@@ -96,6 +96,7 @@ func Run(p *policy.Policy, pl *plan.Plan, c Choice, o Options) (int, error) {
 
 // run runs the program under one engine.
 func run(p *policy.Policy, pl *plan.Plan, c Choice, fds []inherited, o Options) (int, error) {
+	f := &front{events: o.Events, engine: c.Engine, plan: pl, linger: p.Linger, signals: make(chan os.Signal, 64)}
 	s := &setup{
 		Plan: pl, Engine: c.Engine, Env: p.Env, Net: p.Net, Hostname: p.Hostname,
 		Limits: p.Limits, Linger: p.Linger, FDs: fds,
@@ -105,14 +106,17 @@ func run(p *policy.Policy, pl *plan.Plan, c Choice, fds []inherited, o Options) 
 		if err != nil {
 			return 0, err
 		}
-		defer removeState(dir)
+		defer func() {
+			if !f.left { // else the orphans still look names up in it
+				removeState(dir)
+			}
+		}()
 		s.State = dir
 		// What stage two leaves behind when it is killed comes to us.
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return 0, fmt.Errorf("become child subreaper: %w", err)
 		}
 	}
-	f := &front{events: o.Events, engine: c.Engine, plan: pl, linger: p.Linger, signals: make(chan os.Signal, 64)}
 	// The program may run, and a terminal's signal may be meant for it, before
 	// start returns.
 	receive(f.signals)
@@ -134,6 +138,7 @@ type front struct {
 	program  *sys.FD // pidfd, nil until started
 	pid      int
 	linger   bool
+	left     bool // the program has ended, and its orphans are the supervisor's
 
 	stops   int       // how often the program was reported stopped
 	stopped bool      // and it was not reported continued since
@@ -207,7 +212,7 @@ func (f *front) handle(a arrival) (done bool, status int, err error) {
 	case reportContinued:
 		f.stopped = false
 	case reportExited:
-		if !f.linger {
+		if f.left = f.linger; !f.left {
 			f.wait()
 		}
 		if err := f.failed(); err != nil {

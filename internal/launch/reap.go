@@ -12,6 +12,9 @@ func (sb *sandbox) reap(ctl channel) int {
 		case err == unix.EINTR:
 			continue
 		case err != nil: // ECHILD: every process has ended
+			if sb.lingering.Load() {
+				sb.destroy() // the front has left that to us
+			}
 			return 0
 		case pid != sb.pid:
 			continue // an orphan, or a program that was never started

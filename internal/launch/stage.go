@@ -124,9 +124,13 @@ func (sb *sandbox) serve(link int) error {
 		return err
 	}
 	sb.pid = pid
+	f, err := observe()
+	if err != nil {
+		return err
+	}
 	cfg := supervisor.Config{
 		Plan:    sb.setup.Plan,
-		Options: filterOptions(sb.setup.Plan, sb.setup.Engine, sb.setup.Net, observe()),
+		Options: filterOptions(sb.setup.Plan, sb.setup.Engine, sb.setup.Net, f),
 	}
 	if err := sb.engine.supervise(&cfg, sb.setup, procfs); err != nil {
 		return err
