@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -120,7 +121,12 @@ func (c *children) prepareSupervisor(s *setup, ctl, link int) error {
 	// group of its own keeps a terminal's signals, and what a program or a shell
 	// sends to its group, away from the supervisor from its first instruction.
 	seq.Do("leave the program's process group", unix.SYS_SETPGID, 0, 0)
-	if s.Engine == policy.EngineNamespaces && os.Geteuid() != 0 {
+	switch {
+	case os.Geteuid() == 0:
+		if err := dropBounding(seq, "drop the supervisor's privileges", s.Engine, supervising); err != nil {
+			return err
+		}
+	case s.Engine == policy.EngineNamespaces:
 		nsenv.KeepCapabilities(seq)
 	}
 	setupFile, err := s.sealed()
@@ -276,6 +282,11 @@ func (c *children) start(engine policy.Engine) (int, error) {
 	flags := unix.CLONE_VM | unix.CLONE_VFORK | uintptr(unix.SIGCHLD)
 	if engine != policy.EngineNamespaces {
 		return script.Start(flags, &c.supervisor, c.pid)
+	}
+	// The fork keeps a processor of the runtime until the supervisor executes,
+	// and the mapping that it waits for needs another.
+	if runtime.GOMAXPROCS(0) < 2 {
+		runtime.GOMAXPROCS(2)
 	}
 	over, mapErr := make(chan struct{}), make(chan error, 1)
 	go func() { mapErr <- c.mapIdentity(over) }()

@@ -52,7 +52,8 @@ type builder struct {
 	rules *landlock.Ruleset
 	parts map[string][]plan.Part // of the skeleton, by the Tmpfs entry they are in
 
-	root, proc, context, pinned, at, umask script.Value
+	root, context, pinned, at, umask script.Value
+	proc, visible                    script.Value // the supervisor's procfs, and what the program sees of it
 
 	stat  *unix.Stat_t
 	trees map[landlock.Access]*rule
@@ -115,7 +116,15 @@ func (b *builder) stage() {
 	const what = "build the private root"
 	b.seq.Do(what+": make mounts private", unix.SYS_MOUNT, empty, script.String("/"), nil, unix.MS_REC|unix.MS_PRIVATE, nil)
 	b.seq.Do(what, unix.SYS_UMASK, 0).Into(b.umask)
-	b.fresh("mount procfs", fileSystem{kind: "proc", attrs: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC}, b.proc)
+	procfs := fileSystem{kind: "proc", attrs: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC}
+	b.fresh("mount procfs", procfs, b.proc)
+	if b.visible = b.proc; b.rules == nil {
+		// Without Landlock only the mount keeps root's program from writing to
+		// /proc/sys, whose files the real root owns.
+		b.visible = script.NewValue()
+		procfs.attrs |= unix.MOUNT_ATTR_RDONLY
+		b.fresh("mount procfs", procfs, b.visible)
+	}
 	b.fresh("mount root tmpfs", fileSystem{"tmpfs", []string{"mode=0555"}, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}, b.root)
 	b.seq.Do(what, unix.SYS_MOVE_MOUNT, b.root, empty, unix.AT_FDCWD, script.String(staging), unix.MOVE_MOUNT_F_EMPTY_PATH)
 	b.make(what, b.root, b.parts[""])
@@ -205,7 +214,7 @@ func (b *builder) show(e *plan.Entry) {
 	r := b.tree(landlock.ForRights(e.Rights))
 	switch f, isFresh := kinds[e.Kind]; {
 	case e.Kind == plan.Proc:
-		b.seq.Do(what, unix.SYS_FCNTL, b.proc, unix.F_DUPFD_CLOEXEC, 3).Into(r.tree)
+		b.seq.Do(what, unix.SYS_FCNTL, b.visible, unix.F_DUPFD_CLOEXEC, 3).Into(r.tree)
 	case isFresh:
 		b.fresh(what, f, r.tree)
 		b.make(what, r.tree, b.parts[e.Dest])
