@@ -32,7 +32,11 @@ func as(a []string) error {
 	if err := errors.Join(unix.Setgroups(nil), syscall.Setresgid(id, id, id), syscall.Setresuid(id, id, id)); err != nil {
 		return err
 	}
-	return unix.Exec(a[1], a[1:], os.Environ())
+	name, err := exec.LookPath(a[1])
+	if err != nil {
+		return err
+	}
+	return unix.Exec(name, a[1:], os.Environ())
 }
 
 // userNamespace starts a child in one: a process of many threads cannot enter.
