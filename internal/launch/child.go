@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -72,6 +70,7 @@ func prepare(s *setup, ctl int) (*children, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Filter = filterOptions(s.Plan, s.Engine, s.Net, f)
 	if f.abi > 0 {
 		if c.rules, err = landlock.New(f.abi); err != nil {
 			return nil, err
@@ -82,7 +81,7 @@ func prepare(s *setup, ctl int) (*children, error) {
 		return nil, err
 	}
 	c.hold = append(c.hold, l.program, l.supervisor)
-	if err := c.prepareProgram(s, f, l, ctl); err != nil {
+	if err := c.prepareProgram(s, l, ctl); err != nil {
 		c.close()
 		return nil, err
 	}
@@ -149,22 +148,21 @@ func (c *children) prepareSupervisor(s *setup, ctl, link int) error {
 	for num := range 3 {
 		seq.Do(what, unix.SYS_DUP3, int(null.Fd()), num, 0)
 	}
-	var numbers []string
-	for _, fd := range []int{ctl, int(setupFile.Fd()), link} {
+	o := orders{ctl: channel{ctl}, setup: int(setupFile.Fd()), link: link, linger: s.Linger, engine: s.Engine, state: s.State}
+	for _, fd := range []int{o.ctl.fd, o.setup, o.link} {
 		seq.Do(what, unix.SYS_FCNTL, fd, unix.F_SETFD, 0)
-		numbers = append(numbers, strconv.Itoa(fd))
 	}
 	if err := seq.StayDeaf(); err != nil {
 		return err
 	}
 	seq.Do(what, unix.SYS_EXECVEAT, int(exe.Fd()), script.String(""),
-		script.Strings([]string{stageName, strings.Join(numbers, ",")}), script.Strings(supervisorEnv), unix.AT_EMPTY_PATH)
+		script.Strings([]string{stageName, o.String()}), script.Strings(supervisorEnv), unix.AT_EMPTY_PATH)
 	return nil
 }
 
 // prepareProgram writes the second child's steps, in the order in which each is
 // still allowed: names, privileges, Landlock, filter, limits, program.
-func (c *children) prepareProgram(s *setup, f facts, l link, ctl int) error {
+func (c *children) prepareProgram(s *setup, l link, ctl int) error {
 	seq := &c.program
 	// The supervisor's ends are the supervisor's alone: were they held here, too,
 	// nobody would notice that it is gone, and a call that asks would wait for ever.
@@ -195,7 +193,7 @@ func (c *children) prepareProgram(s *setup, f facts, l link, ctl int) error {
 		}
 		seq.Do("restrict with Landlock", unix.SYS_LANDLOCK_RESTRICT_SELF, c.rules.FD(), 0)
 	}
-	if err := installFilter(seq, filterOptions(s.Plan, s.Engine, s.Net, f), h.listener()); err != nil {
+	if err := installFilter(seq, s.Filter, h.listener()); err != nil {
 		return err
 	}
 	h.send(seq, int(l.program.Fd()), handed)

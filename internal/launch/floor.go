@@ -20,38 +20,32 @@ import (
 // floor is the engine that needs no user namespace: every name is looked up by
 // the supervisor, over a floor of Landlock that opens nothing. Only what the
 // kernel must open itself, a program being executed, is granted in the floor.
-type floor struct {
-	state string
-	names *lookup.Namespace
-	root  *sys.FD // the skeleton
-	proc  *sys.FD
-}
+type floor struct{ state string }
 
 // The landlock engine's private directory holds the skeleton of the sandbox's
 // root, and its private empty directories.
 const skeletonName = "root"
 
-// prepare builds the skeleton while the program's process gets ready.
-func (fl *floor) prepare(s *setup) error {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("become child subreaper: %w", err)
-	}
-	fl.state = s.State
-	var err error
-	if fl.proc, err = openDir("/proc"); err != nil {
+// supervise builds the skeleton and opens what is granted. The program waits
+// meanwhile: entering its working directory is its first question.
+func (fl *floor) supervise(c *supervisor.Config, _ *sys.FD) error {
+	proc, err := openDir("/proc")
+	if err != nil {
 		return err
 	}
-	dir := filepath.Join(s.State, skeletonName)
+	dir := filepath.Join(fl.state, skeletonName)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return fmt.Errorf("make skeleton: %w", err)
 	}
-	if fl.root, err = openDir(dir); err != nil {
+	root, err := openDir(dir)
+	if err != nil {
 		return err
 	}
-	if err := lookup.BuildSkeleton(fl.root.Int(), s.Plan); err != nil {
+	if err := lookup.BuildSkeleton(root.Int(), c.Plan); err != nil {
 		return fmt.Errorf("build skeleton: %w", err)
 	}
-	fl.names, err = lookup.New(s.Plan, fl.root.Int())
+	c.Proc = proc
+	c.Namespace, err = lookup.New(c.Plan, root.Int())
 	return err
 }
 
@@ -84,12 +78,6 @@ func allowExecution(pl *plan.Plan, rules *landlock.Ruleset) error {
 			return &fs.PathError{Op: "allow execution of", Path: e.Source, Err: err}
 		}
 	}
-	return nil
-}
-
-func (fl *floor) supervise(c *supervisor.Config, _ *setup, _ *sys.FD) error {
-	c.Proc = fl.proc
-	c.Namespace = fl.names
 	return nil
 }
 

@@ -12,12 +12,12 @@ import (
 // is pid 1 there, so that its end is everybody's.
 type namespaces struct{}
 
-func (namespaces) supervise(c *supervisor.Config, s *setup, procfs *sys.FD) (err error) {
+func (namespaces) supervise(c *supervisor.Config, procfs *sys.FD) (err error) {
 	if procfs == nil {
 		return unix.EPROTO
 	}
 	c.Proc = procfs
-	c.Mounts, err = nsenv.Mounts(procfs.Int(), s.Plan)
+	c.Mounts, err = nsenv.Mounts(procfs.Int(), c.Plan)
 	return err
 }
 

@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 // reap is init's work: it collects every process that ends, tells the front
 // what happens to the program, and returns when the sandbox is over.
-func (sb *sandbox) reap(ctl channel) int {
+func (sb *sandbox) reap() int {
 	for {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, unix.WUNTRACED|unix.WCONTINUED|unix.WALL, nil)
@@ -13,7 +13,7 @@ func (sb *sandbox) reap(ctl channel) int {
 			continue
 		case err != nil: // ECHILD: every process has ended
 			if sb.lingering.Load() {
-				sb.destroy() // the front has left that to us
+				sb.engine.destroy() // the front has left that to us
 			}
 			return 0
 		case pid != sb.pid:
@@ -28,12 +28,12 @@ func (sb *sandbox) reap(ctl channel) int {
 		default:
 			sb.end()
 		}
-		sent := ctl.send(rep, -1)
-		if rep.Kind == reportExited && !sb.setup.Linger {
+		sent := sb.ctl.send(rep, -1)
+		if rep.Kind == reportExited && !sb.linger {
 			return 0
 		}
 		if sent != nil && !sb.lingering.Load() {
-			sb.destroy()
+			sb.engine.destroy()
 			return exitRefused
 		}
 	}
@@ -42,9 +42,9 @@ func (sb *sandbox) reap(ctl channel) int {
 // end is the end of the program, and of the sandbox unless it lingers. The
 // front may go away from here on.
 func (sb *sandbox) end() {
-	if sb.setup.Linger {
+	if sb.linger {
 		sb.lingering.Store(true)
 		return
 	}
-	sb.destroy()
+	sb.engine.destroy()
 }

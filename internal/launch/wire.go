@@ -13,20 +13,23 @@ import (
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
 	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/internal/syscalls"
 )
 
-// setup is what the front tells stage two, once, in a sealed memory file.
+// setup is everything about a run. The supervisor gets, once, in a memory file,
+// what its answers depend on; the rest is spent between fork and exec.
 type setup struct {
-	Plan     *plan.Plan
-	Engine   policy.Engine
-	Env      []string
-	Net      bool
-	Hostname string
-	Limits   []policy.Limit
-	Linger   bool
-	FDs      []inherited // what the program keeps, 0, 1 and 2 included
-	Weaker   []string    // losses that were accepted
-	State    string      // the landlock engine's private directory on the host
+	Plan   *plan.Plan
+	Filter syscalls.Options // what the filter was generated for
+
+	Engine   policy.Engine  `json:"-"`
+	Env      []string       `json:"-"`
+	Net      bool           `json:"-"`
+	Hostname string         `json:"-"`
+	Limits   []policy.Limit `json:"-"`
+	Linger   bool           `json:"-"`
+	FDs      []inherited    `json:"-"` // what the program keeps, 0, 1 and 2 included
+	State    string         `json:"-"` // the landlock engine's private directory on the host
 }
 
 // report is what stage two tells the front, one packet each. A started report
