@@ -21,7 +21,6 @@ const userID = 1500
 
 // column is one way to run every test.
 type column struct {
-	name   string
 	engine string // "plain" for without us
 	uid    int
 	dir    string // belongs to uid
