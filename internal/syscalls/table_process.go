@@ -64,7 +64,9 @@ var processGroups = func() []group {
 		{"prlimit64", "Reads and sets limits of a process.", []Rule{
 			refuse(unix.EPERM, "any process of the same user could be meant").when(landlock).where(isNot("another process", 0, 0)),
 			ask(limitLabel).when(landlock).where(is("RLIMIT_LOCKS", 1, rlimitLocks)),
-			pass("its own limits, or under the namespaces engine those of processes in its PID namespace"),
+			refuse(unix.EPERM, "the supervisor is in the same PID namespace and has the same user: with no descriptor or no time left it answers nobody").
+				when(namespaces).where(isNot("another process", 0, 0), notNull("a new limit", 2)),
+			pass("its own limits, or under the namespaces engine a look at those of processes in its PID namespace"),
 		}},
 		{"prctl", "Sets up the process.", []Rule{
 			refuse(0, "the supervisor must be able to read names from the program's memory, so it stays readable and is told otherwise").
