@@ -178,17 +178,6 @@ func (st *stage) changed(name string) bool {
 	return !ok || before != state(st.in(name))
 }
 
-// disturbed lists the objects of dir that are not what they were.
-func (st *stage) disturbed(dir string) []string {
-	var out []string
-	for name := range st.objs {
-		if strings.HasPrefix(name, dir+"/") && st.changed(name) {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
 // signalled reports whether a signal of that number has reached the outside.
 func (st *stage) signalled(number string) bool {
 	b, err := os.ReadFile(st.in("signals"))
