@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -30,6 +31,7 @@ type children struct {
 
 	pid    script.Value // of the supervisor, known as soon as it exists
 	mapped script.Value // 1 once its user namespace has its identity mapping
+	loaded script.Value // 1 once the supervisor runs, if that has to be waited for
 
 	namespaces uintptr // clone flags
 	rules      *landlock.Ruleset
@@ -62,7 +64,7 @@ func newLink() (link, error) {
 
 // prepare writes down everything that will happen between fork and exec.
 func prepare(s *setup, ctl int) (*children, error) {
-	c := &children{pid: script.NewValue(), mapped: script.NewValue(), namespaces: nsenv.CloneFlags}
+	c := &children{pid: script.NewValue(), mapped: script.NewValue(), loaded: script.NewValue(), namespaces: nsenv.CloneFlags}
 	if !s.Net {
 		c.namespaces |= unix.CLONE_NEWNET
 	}
@@ -176,6 +178,12 @@ func (c *children) prepareProgram(s *setup, l link, ctl int) error {
 				nsenv.Directory(seq, in.Num, in.entry())
 			}
 		}
+		// pivot_root changes the root of the supervisor, too. If that needs a
+		// loader and libraries, it must not find the sandbox's, which the program
+		// may have written.
+		if dynamic() {
+			seq.Await("wait for the supervisor", c.loaded)
+		}
 		nsenv.Enter(seq, s.Plan, c.rules, h.procfs())
 		handed = 2
 		if s.Hostname != "" {
@@ -212,6 +220,14 @@ func (c *children) prepareProgram(s *setup, l link, ctl int) error {
 	seq.Do(stepExecute, unix.SYS_EXECVE, script.String(s.Plan.Program.Path),
 		script.Strings(s.Plan.Program.Argv), script.Strings(s.Env))
 	return nil
+}
+
+// dynamic reports whether this executable needs a loader. The one that make
+// builds does not; what go build makes where there is a C compiler does.
+func dynamic() bool {
+	const base = 7 // AT_BASE: where the loader was loaded
+	auxv, err := unix.Auxv()
+	return err != nil || slices.ContainsFunc(auxv, func(pair [2]uintptr) bool { return pair[0] == base && pair[1] != 0 })
 }
 
 // entry describes an inherited directory as a mount.

@@ -196,6 +196,9 @@ func (f *front) handle(a arrival) (done bool, status int, err error) {
 	ws := unix.WaitStatus(a.report.Status)
 	ev := Event{Type: string(a.report.Kind), Engine: f.engine, PID: f.pid, Time: time.Now()}
 	switch a.report.Kind {
+	case reportLoaded:
+		f.children.loaded.Store(1)
+		return false, 0, nil
 	case reportStarted:
 		f.program = a.pidfd
 		f.pid = pidOf(a.pidfd)

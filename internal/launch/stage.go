@@ -80,6 +80,11 @@ func second(o orders) int {
 	if err := secure(); err != nil {
 		return sb.refuse(err)
 	}
+	if dynamic() {
+		if err := o.ctl.send(report{Kind: reportLoaded}, -1); err != nil {
+			return exitRefused // the front is gone
+		}
+	}
 	listener, procfs, err := sb.takeOver()
 	if err == nil {
 		err = sb.announce()

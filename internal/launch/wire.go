@@ -46,6 +46,7 @@ type report struct {
 type reportKind string
 
 const (
+	reportLoaded    reportKind = "loaded" // the supervisor runs
 	reportStarted   reportKind = "started"
 	reportHeard     reportKind = "heard" // the front's answer to started
 	reportStopped   reportKind = "stopped"
