@@ -143,8 +143,9 @@ func (b *bed) do(cwd string, argv ...string) error {
 	return nil
 }
 
-// again runs this program once more where the ordinary user has an account.
-func (b *bed) again(args []string) error {
+// again runs this program once more where the ordinary user has an account. What
+// interrupts us goes to that one; we clean up after it.
+func (b *bed) again(args []string, interrupted <-chan os.Signal) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
@@ -156,7 +157,16 @@ func (b *bed) again(args []string) error {
 	cmd.Env = append(os.Environ(), inside+"="+b.dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGTERM}
-	return cmd.Run()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start in a mount namespace: %w", err)
+	}
+	go func() {
+		for sig := range interrupted {
+			// It may have ended meanwhile.
+			_ = cmd.Process.Signal(sig)
+		}
+	}()
+	return cmd.Wait()
 }
 
 // accounts writes a passwd and a group that know the user.

@@ -83,17 +83,17 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer b.close()
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	if os.Getuid() == 0 && os.Getenv(inside) == "" {
+		return b.again(args, interrupted)
+	}
 	go func() {
 		<-interrupted
 		b.close()
 		os.Exit(130)
 	}()
-	defer b.close()
-	if os.Getuid() == 0 && os.Getenv(inside) == "" {
-		return b.again(args)
-	}
 	results, err := measureAll(b, c, stderr)
 	if err != nil {
 		return err
