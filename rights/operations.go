@@ -1,5 +1,7 @@
 package rights
 
+import "sync"
+
 // operations says what each call asks of its descriptors. A call that is not
 // here is unknown, not free: free calls have a row without needs. A call that
 // names a file without naming a directory is judged as its *at form; the
@@ -9,7 +11,7 @@ package rights
 // has: epoll is a kqueue, a lease is a lock that reports, a pidfd is a process
 // descriptor, fanotify is inotify. A pipe's size is a socket option, as the
 // Linux port of Capsicum had it.
-func operations() []operation {
+var operations = sync.OnceValue(func() []operation {
 	return []operation{
 		// Reading and writing.
 		{"read readv getdents getdents64 getdirentries", []Need{{"fd", Of(Read), ""}}},
@@ -218,4 +220,4 @@ func operations() []operation {
 		{"pidfd_open", nil},
 		{"pddupfd pidfd_getfd", []Need{{"fd", Of(Pddupfd), ""}}},
 	}
-}
+})

@@ -173,7 +173,8 @@ func Start(t testing.TB, v Victim) *Process {
 // take copies the listener out of the victim, which waits for that.
 func take(pid, sock int) (*notify.Listener, error) {
 	buf := make([]byte, 16)
-	n, err := unix.Read(sock, buf)
+	n := 0
+	err := sys.Retry(func() (err error) { n, err = unix.Read(sock, buf); return err })
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +191,7 @@ func take(pid, sock int) (*notify.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := unix.Write(sock, []byte{1}); err != nil {
+	if err := sys.Retry(func() error { _, err := unix.Write(sock, []byte{1}); return err }); err != nil {
 		return nil, err
 	}
 	return notify.NewListener(sys.NewFD(fd))
