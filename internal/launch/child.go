@@ -72,7 +72,8 @@ func prepare(s *setup, ctl int) (*children, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Filter = filterOptions(s.Plan, s.Engine, s.Net, f)
+	s.Held = held(s.FDs)
+	s.Filter = filterOptions(s, f)
 	if f.abi > 0 {
 		if c.rules, err = landlock.New(f.abi); err != nil {
 			return nil, err

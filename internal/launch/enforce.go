@@ -242,11 +242,18 @@ func enforced(e *plan.Entry, engine policy.Engine, f facts, asks rights.Set) Enf
 }
 
 // filterOptions are what the filter is generated for.
-func filterOptions(pl *plan.Plan, engine policy.Engine, net bool, f facts) syscalls.Options {
-	asks := lacking(pl, engine, f)
+func filterOptions(s *setup, f facts) syscalls.Options {
+	asks := lacking(s.Plan, s.Engine, f)
+	for _, h := range s.Held {
+		for _, g := range guards {
+			if g.asks && !h.Rights.IsSet(g.right) {
+				asks.Set(g.right)
+			}
+		}
+	}
 	return syscalls.Options{
-		Engine:        engine,
-		Net:           net,
+		Engine:        s.Engine,
+		Net:           s.Net,
 		SignalScope:   landlock.ScopesSignals(f.abi),
 		AbstractScope: landlock.ScopesAbstractSockets(f.abi),
 		UnixScope:     landlock.ResolvesSockets(f.abi),

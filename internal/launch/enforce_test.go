@@ -30,7 +30,7 @@ func onePlan(set rights.Set) *plan.Plan {
 // Whatever guard says the filter asks, the filter must be able to ask.
 func TestGuardsAreGuardable(t *testing.T) {
 	always := map[rights.Right]string{rights.Bindat: "bind", rights.Connectat: "connect"}
-	asks := syscalls.Asks(filterOptions(onePlan(named(t, "rwx")), policy.EngineNamespaces, false, facts{abi: 7}))
+	asks := syscalls.Asks(filterOptions(&setup{Plan: onePlan(named(t, "rwx")), Engine: policy.EngineNamespaces}, facts{abi: 7}))
 	for _, g := range guards {
 		if slices.Contains(asks, always[g.right]) {
 			continue

@@ -74,6 +74,20 @@ func inherit(named []policy.FD) ([]inherited, error) {
 	return out, nil
 }
 
+// held describes the inherited descriptors whose rights were limited and that
+// no mount of their own limits: metadata can be changed through any descriptor.
+func held(fds []inherited) []plan.Entry {
+	var out []plan.Entry
+	for _, in := range fds {
+		if in.Rights != nil && !in.isDir() {
+			// Every open file can be asked what it is; programs cannot do without.
+			out = append(out, plan.Entry{Kind: plan.File, Rights: in.Rights.Union(rights.Of(rights.Fstat)), ID: in.ID, Mode: in.Mode,
+				Origin: []string{fmt.Sprintf("--fd %d", in.Num)}})
+		}
+	}
+	return out
+}
+
 // inspect reads what a descriptor is.
 func inspect(num int) (inherited, error) {
 	in := inherited{Num: num}

@@ -159,7 +159,7 @@ func (sb *sandbox) serve(listener, procfs *sys.FD) error {
 	if err != nil {
 		return err
 	}
-	cfg := supervisor.Config{Plan: s.Plan, Options: s.Filter}
+	cfg := supervisor.Config{Plan: s.Plan, Options: s.Filter, Held: s.Held}
 	if err := sb.engine.supervise(&cfg, procfs); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 type setup struct {
 	Plan   *plan.Plan
 	Filter syscalls.Options // what the filter was generated for
+	Held   []plan.Entry     // inherited descriptors with limited rights
 
 	Engine   policy.Engine  `json:"-"`
 	Env      []string       `json:"-"`

@@ -25,7 +25,10 @@ func (m *mountNamei) EntryOf(fd *sys.FD) (*plan.Entry, error) {
 	if st.Mask&unix.STATX_MNT_ID == 0 {
 		return nil, unix.EACCES
 	}
-	return m.s.cfg.Mounts[st.Mnt_id], nil
+	if e := m.s.cfg.Mounts[st.Mnt_id]; e != nil {
+		return e, nil
+	}
+	return m.s.heldEntry(fd)
 }
 
 // Resolve looks path up as the caller. Magic links of /proc are not followed:

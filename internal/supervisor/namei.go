@@ -66,8 +66,11 @@ func (p *planNamei) Resolve(c *Call, dirfd int32, name string, how Walk) (*Found
 // EntryOf implements Namei.
 func (p *planNamei) EntryOf(fd *sys.FD) (*plan.Entry, error) {
 	place, err := p.ns.Locate(fd.Int())
-	if err != nil || place.Entry == nil {
+	if err != nil {
 		return nil, err
+	}
+	if place.Entry == nil {
+		return p.s.heldEntry(fd)
 	}
 	return &place.Entry.Entry, nil
 }

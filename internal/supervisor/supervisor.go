@@ -40,6 +40,10 @@ type Config struct {
 	// (namespaces engine).
 	Mounts map[uint64]*plan.Entry
 
+	// Held are inherited descriptors with fewer rights than they could have, by
+	// the object behind them: what no mount and no name decides.
+	Held []plan.Entry
+
 	// Namespace is the plan being looked up (landlock engine).
 	Namespace *lookup.Namespace
 
@@ -143,6 +147,24 @@ func (s *Supervisor) Serve(l *notify.Listener) error {
 	err := s.pool.run()
 	s.ownProc.Close()
 	return err
+}
+
+// heldEntry returns the limits of an inherited object; nil for any other.
+func (s *Supervisor) heldEntry(fd *sys.FD) (*plan.Entry, error) {
+	if len(s.cfg.Held) == 0 {
+		return nil, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd.Int(), &st); err != nil {
+		return nil, err
+	}
+	id := plan.ID{Dev: uint64(st.Dev), Ino: st.Ino}
+	for i := range s.cfg.Held {
+		if s.cfg.Held[i].ID == id {
+			return &s.cfg.Held[i], nil
+		}
+	}
+	return nil, nil
 }
 
 // Namei returns what finds names for this sandbox's engine.

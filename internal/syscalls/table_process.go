@@ -11,9 +11,9 @@ const (
 
 	queryPersonality = 0xffffffff
 	// tamePersonality are the bits of a personality that change addresses and
-	// names only: PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE, ADDR_COMPAT_LAYOUT,
-	// ADDR_LIMIT_32BIT, ADDR_LIMIT_3GB.
-	tamePersonality = 0x0000008 | 0x0020000 | 0x0040000 | 0x0200000 | 0x0800000 | 0x8000000
+	// names only, and weaken nothing: PER_LINUX32, UNAME26, ADDR_LIMIT_32BIT,
+	// ADDR_LIMIT_3GB.
+	tamePersonality = 0x0000008 | 0x0020000 | 0x0800000 | 0x8000000
 
 	prSetVMA     = 0x53564d41
 	prGetAuxv    = 0x41555856
@@ -90,10 +90,10 @@ var processGroups = func() []group {
 		}},
 		{"personality", "Chooses how old a Linux to be.", []Rule{
 			pass("only asks").where(is("a query", 0, queryPersonality)),
-			refuse(unix.EPERM, "READ_IMPLIES_EXEC and MMAP_PAGE_ZERO weaken this program and those it starts; foreign "+
-				"personalities change what calls mean").where(hasAny("other than PER_LINUX, PER_LINUX32, UNAME26, ADDR_NO_RANDOMIZE, "+
-				"ADDR_COMPAT_LAYOUT, ADDR_LIMIT_*", 0, ^uint64(tamePersonality))),
-			pass("changes addresses and the version uname tells; debuggers and setarch need it"),
+			refuse(unix.EPERM, "READ_IMPLIES_EXEC, MMAP_PAGE_ZERO and addresses that are not random weaken this program "+
+				"and those it starts (gdb goes on without); foreign personalities change what calls mean").
+				where(hasAny("other than PER_LINUX, PER_LINUX32, UNAME26, ADDR_LIMIT_*", 0, ^uint64(tamePersonality))),
+			pass("changes the version and machine that uname tells; setarch needs it"),
 		}},
 		{"rt_sigaction rt_sigprocmask rt_sigpending rt_sigtimedwait rt_sigsuspend rt_sigreturn sigaltstack", "Handles own signals.",
 			[]Rule{pass("")}},
