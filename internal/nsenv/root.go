@@ -229,7 +229,26 @@ func (b *builder) show(e *plan.Entry) {
 	b.mountPoint(what, e.Dest, b.at)
 	b.seq.Do(what, unix.SYS_MOVE_MOUNT, r.tree, empty, b.at, empty, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	b.close(b.at)
+	if e.Kind == plan.Proc {
+		b.hide(what, r.tree)
+	}
 	b.close(r.tree)
+}
+
+// hidden are the files of a procfs that tell of more than its processes: key
+// rings are in no namespace.
+var hidden = []string{"keys", "key-users"}
+
+// hide covers hidden files of the procfs mounted at proc with a device on a
+// mount that has none, so that opening them is refused.
+func (b *builder) hide(what string, proc script.Value) {
+	attr := &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_RDONLY}
+	for _, name := range hidden {
+		b.seq.Do(what, unix.SYS_OPEN_TREE, unix.AT_FDCWD, script.String("/dev/null"), clone&^unix.AT_EMPTY_PATH).Into(b.pinned)
+		b.seq.Do(what, unix.SYS_MOUNT_SETATTR, b.pinned, empty, unix.AT_EMPTY_PATH, script.Struct(attr), int(unsafe.Sizeof(*attr)))
+		b.seq.Do(what, unix.SYS_MOVE_MOUNT, b.pinned, empty, proc, script.String(name), unix.MOVE_MOUNT_F_EMPTY_PATH).Forgive(unix.ENOENT)
+		b.close(b.pinned)
+	}
 }
 
 // replaceRoot makes tree, a grant of "/" itself, the new root in place of the
