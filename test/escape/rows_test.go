@@ -72,7 +72,7 @@ var nameAttacks = []*attack{
 	{row: 10, name: "magic-links", grants: []string{"--rw", "{g}"}, victim: []string{"magic", "{T}", "{out}"},
 		unproven: map[string]string{
 			"init-*": ordinaryUser, "kcore": ordinaryUser, "user:core_pattern": ordinaryUser,
-			"sysrq-trigger": kernelLacks, "user:hostname": ordinaryUser, "user:*-pagemap": ordinaryUser,
+			"sysrq-trigger": kernelLacks, "user:hostname": ordinaryUser, "*-pagemap": "reading it takes a whole word", "user:*-pagemap": ordinaryUser,
 			"user:*-syscall": ordinaryUser, "user:*-stack": ordinaryUser, "*-stack": kernelLacks, "*-io": kernelLacks, "*-syscall": kernelLacks,
 			"proc-net-dotdot": kernelSays,
 		}},

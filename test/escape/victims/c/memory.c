@@ -29,6 +29,27 @@ static void *vanish(void *arg)
 	return NULL;
 }
 
+/* use makes each call once with what page says, whether it is there or not; the result is how often it was not. */
+static int use(char *at, int dg, socklen_t len, long hits[4], int last[4])
+{
+	struct stat st;
+	int fd = open(at, O_RDONLY | O_CLOEXEC), r[4], faults = 0;
+
+	r[0] = fd < 0 ? errno : ok(holds_secret(fd));
+	if (fd >= 0)
+		close(fd);
+	r[1] = result(syscall(SYS_stat, at, &st));
+	r[2] = result(syscall(SYS_sendto, dg, "x", 1, 0, at + 1024, len));
+	r[3] = result(syscall(SYS_sendmsg, dg, at + 2048, 0));
+	for (int k = 0; k < 4; k++) {
+		hits[k] += r[k] == 0;
+		faults += r[k] == EFAULT;
+		if (r[k])
+			last[k] = r[k];
+	}
+	return faults;
+}
+
 /* unmap SECRET OUTSIDE-SOCKET: the name, the address, the message disappear during the call. */
 int cmd_unmap(int argc, char **argv)
 {
@@ -54,39 +75,25 @@ int cmd_unmap(int argc, char **argv)
 	v->iov_len = 1;
 	memcpy(page, kept, sizeof kept);
 	for (int i = 0; i < 2; i++) {
-		long hits[5] = { 0 }, faults = 0;
-		int last[5] = { 0 }, dg = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		static const char *const name[] = { "open", "stat", "sendto", "sendmsg", "execve" };
+		long hits[4] = { 0 }, faults = 0;
+		int last[4] = { 0 }, dg = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		static const char *const name[] = { "open", "stat", "sendto", "sendmsg" };
 		pthread_t t;
 
 		stop = 0;
 		if (pthread_create(&t, NULL, vanish, &hows[i]) != 0)
 			die("thread");
 		for (double end = now() + seconds / 2; now() < end;) {
-			struct stat st;
-			int fd = open(page, O_RDONLY | O_CLOEXEC), r[5];
-
-			r[0] = fd < 0 ? errno : ok(holds_secret(fd));
-			if (fd >= 0)
-				close(fd);
-			r[1] = result(syscall(SYS_stat, page, &st));
-			r[2] = result(syscall(SYS_sendto, dg, "x", 1, 0, page + 1024, sizeof *sa));
-			r[3] = result(syscall(SYS_sendmsg, dg, page + 2048, 0));
-			r[4] = ENOEXEC;
-			for (int k = 0; k < 4; k++) {
-				hits[k] += r[k] == 0;
-				faults += r[k] == EFAULT;
-				if (r[k])
-					last[k] = r[k];
-			}
+			faults += use(page, dg, sizeof *sa, hits, last);
 		}
 		stop = 1;
 		pthread_join(t, NULL);
+		mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		memcpy(page, kept, sizeof kept);
+		use(page, dg, sizeof *sa, hits, last);
 		for (int k = 0; k < 4; k++)
 			say(hits[k] ? 0 : last[k], "%s-%s", how[i], name[k]);
 		note("=%s faults=%ld", how[i], faults);
-		mmap(page, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-		memcpy(page, kept, sizeof kept);
 		close(dg);
 	}
 	/* A name that runs from a mapped page into nothing. */

@@ -83,7 +83,7 @@ int cmd_cross(int argc, char **argv)
 	say(result(openat(fd, ".", O_TMPFILE | O_WRONLY, 0600)), "tmpfile r");
 	say(result(fchmod(fd, 0755)), "fchmod-dir r");
 	say(result(fsetxattr(fd, "user.x", "v", 1, 0)), "fsetxattr-dir r");
-	fd = open(in("g"), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	fd = open(in("g"), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd >= 0) {
 		char p[40];
 

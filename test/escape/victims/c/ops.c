@@ -205,7 +205,7 @@ OP(op_link_to) { return sys(SYS_link, other(1), p); }
 OP(op_linkat_to) { return sys(SYS_linkat, AT_FDCWD, other(1), AT_FDCWD, p, 0); }
 OP(op_tmpfile)
 {
-	int fd = open(op_own, O_TMPFILE | O_WRONLY, 0600), r, e;
+	int fd = open(op_own, O_TMPFILE | O_RDWR, 0600), r, e;
 	char proc[40];
 
 	if (fd < 0)

@@ -118,7 +118,7 @@ static void attempt(const struct op *op, const char *path, const char *granted, 
 	for (double end = now() + slice; settled < 3 && hits == 0; n++) {
 		int r;
 
-		if (n >= 40 && now() > end && settled++ == 0)
+		if (n >= 16 && now() > end && settled++ == 0)
 			settle();
 		prepare(op, granted);
 		errno = 0;

