@@ -274,6 +274,9 @@ type handover struct {
 	}
 }
 
+// supervised is the supervisor's answer to the handover.
+const supervised = 1
+
 func (h *handover) listener() script.Value { return script.ValueAt(&h.control.fds[0]) }
 func (h *handover) procfs() script.Value   { return script.ValueAt(&h.control.fds[1]) }
 
@@ -289,6 +292,11 @@ func (h *handover) send(seq *script.Sequence, link, fds int) {
 	h.header.Control = (*byte)(unsafe.Pointer(&h.control))
 	h.header.SetControllen(unix.CmsgSpace(4 * fds))
 	seq.Do(what, unix.SYS_SENDMSG, link, script.Struct(h), unix.MSG_NOSIGNAL)
+	// Until it has made itself unreadable the supervisor would be an open book to
+	// a program of the same user. Its answer is one byte; an end of file is none.
+	answer := new(uint64)
+	seq.Do(what, unix.SYS_RECVFROM, link, script.Struct(answer), 1, 0, nil, nil)
+	seq.Equal(what, answer, supervised, unix.EPIPE)
 	seq.Do(what, unix.SYS_CLOSE, h.listener())
 }
 

@@ -200,6 +200,10 @@ func (sb *sandbox) takeOver() (listener, procfs *sys.FD, err error) {
 		procfs = fds[1]
 	}
 	sb.pid = int(binary.NativeEndian.Uint32(buf))
+	err = sys.Retry(func() error { return unix.Sendmsg(sb.link, []byte{supervised}, nil, nil, unix.MSG_NOSIGNAL) })
+	if err != nil {
+		return nil, nil, fmt.Errorf("take the filter: %w", err)
+	}
 	return fds[0], procfs, nil
 }
 
