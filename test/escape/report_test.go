@@ -20,6 +20,7 @@ type verdict struct {
 	attempts int
 	holes    []string
 	caveats  int // attempts that fail unconfined, too
+	open     int // attempts that succeed, as documented
 }
 
 // report collects verdicts.
@@ -46,8 +47,14 @@ func (r *report) print(w io.Writer) {
 	fmt.Fprintln(tw, "row\tattack\tengine\tuser\tattempts\tunproven\tverdict")
 	for _, v := range r.list {
 		say := "held"
-		if len(v.holes) > 0 {
+		if v.open > 0 {
+			say = fmt.Sprintf("held but for %d documented", v.open)
+		}
+		switch {
+		case len(v.holes) > 0:
 			say = fmt.Sprintf("%d HOLES", len(v.holes))
+		case v.attempts == 0:
+			say = "held: its means are refused"
 		}
 		fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%d\t%d\t%s\n", v.row, v.attack, v.engine, v.user, v.attempts, v.caveats, say)
 	}

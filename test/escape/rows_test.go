@@ -27,6 +27,9 @@ const (
 	kernelSays   = "the kernel itself refuses it to everybody"
 	ordinaryUser = "it takes root"
 	retired      = "no kernel that is still supported has it"
+	memoryCode   = "a program may run what it has in memory: the execute right is about files"
+	loadedCode   = "without mounts there is no noexec: a readable file can be mapped and run by a loader that is granted"
+	calledUpon   = "on the host's network an outsider may call a name the sandbox bound; the sandbox reaches nobody by it"
 	noMisuse     = "its success would hurt the machine the test runs on"
 )
 
@@ -154,10 +157,12 @@ func private(st *stage) {
 }
 
 var socketAttacks = []*attack{
-	{row: 15, name: "inbound", grants: []string{"--ro", "{g}"}, victim: []string{"inbound", "{@in}", "{s}/in"}},
+	{row: 15, name: "inbound", grants: []string{"--ro", "{g}"}, victim: []string{"inbound", "{@in}", "{s}/in"},
+		open: map[string]string{"landlock:accept abstract": calledUpon}},
 	{row: 15, name: "abstract-sockets", grants: []string{}, victim: []string{"sockets", "{@stream}", "{@seqpacket}", "{@dgram}"}},
 	{row: 15, name: "abstract-sockets-with-net", grants: []string{"--net"}, victim: []string{"sockets", "{@stream}", "{@seqpacket}", "{@dgram}"}},
-	{row: 15, name: "inbound-with-net", grants: []string{"--net"}, victim: []string{"inbound", "{@in}"}},
+	{row: 15, name: "inbound-with-net", grants: []string{"--net"}, victim: []string{"inbound", "{@in}"},
+		open: map[string]string{"namespaces:accept abstract": calledUpon, "landlock:accept abstract": calledUpon}},
 	{row: 16, name: "path-sockets", grants: []string{"--ro", "{g}", "--net"},
 		victim: []string{"sockets", "{s}/o-stream", "{s}/o-seqpacket", "{s}/o-dgram", "{g}/o-stream", "{g}/o-seqpacket", "{g}/o-dgram"}},
 	{row: 17, name: "session-bus", grants: []string{"--rw", "{g}", "--env", "XDG_RUNTIME_DIR={g}"},
@@ -197,7 +202,11 @@ var callAttacks = []*attack{
 	{row: 37, name: "personality", victim: []string{"persona"}, want: "EPERM"},
 	{row: 43, name: "own-listener", grants: []string{"--ro", "{g}"}, victim: []string{"filter", "{s}/f"}},
 	{row: 35, name: "detours-to-exec", grants: []string{"--system", "--ro", "{g}", "--rw", "{h}"}, victim: []string{"exec", "{T}"},
-		prepare: func(st *stage) { st.copy(built.bad, "g/x", 0o755); st.copy(built.dynamic, "g/dynamic", 0o755) }},
+		prepare: func(st *stage) { st.copy(built.bad, "g/x", 0o755); st.copy(built.dynamic, "g/dynamic", 0o755) },
+		open: map[string]string{
+			"namespaces:memfd-by-*": memoryCode, "landlock:by-loader": loadedCode, "landlock:map-executable": loadedCode,
+			"landlock:make-executable": loadedCode, "landlock:map-written": loadedCode,
+		}},
 	{row: 35, name: "set-user-id", grants: []string{"--rox", "{g}"}, victim: []string{"setuid", "{g}/suid"}, only: "user", prepare: suid},
 }
 

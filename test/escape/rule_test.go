@@ -49,5 +49,5 @@ func TestManyRules(t *testing.T) {
 
 // verdictOf is a verdict on something that has no engine and no user.
 func verdictOf(row int, name string, attempts int, holes []string) verdict {
-	return verdict{row, name, "-", "-", attempts, holes, 0}
+	return verdict{row, name, "-", "-", attempts, holes, 0, 0}
 }

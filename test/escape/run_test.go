@@ -27,6 +27,7 @@ type attack struct {
 
 	want     string            // errnos an attempt may fail with; any if empty
 	wants    map[string]string // the same for attempts by name (a glob)
+	open     map[string]string // attempts that succeed, "engine:name": why, as in docs/threat-model.md
 	unproven map[string]string // attempts that fail unconfined, too, by name: why. "user:" or "root:" may precede
 
 	only    string   // "root" or "user"
@@ -119,7 +120,12 @@ func (a *attack) as(t *testing.T, uid int) {
 		st := newStage(t, built, uid)
 		confined := a.run(t, st, engine)
 		holes := a.holes(confined, control, uid)
-		verdicts.add(verdict{a.row, a.name, engine, userName(uid), len(confined.attempts), holes, a.caveats(control)})
+		documented, stale := a.documented(confined, engine)
+		holes = slices.DeleteFunc(holes, func(h string) bool { return slices.Contains(documented, h) })
+		for _, s := range stale {
+			t.Errorf("row %d %s, %s, %s: %s is refused: take it off the list of what is not", a.row, a.name, engine, userName(uid), s)
+		}
+		verdicts.add(verdict{a.row, a.name, engine, userName(uid), len(confined.attempts), holes, a.caveats(control), len(documented)})
 		for _, h := range holes {
 			t.Errorf("row %d %s, %s, %s: %s", a.row, a.name, engine, userName(uid), h)
 		}
@@ -271,7 +277,7 @@ func (a *attack) holes(o, control *outcome, uid int) []string {
 			out = append(out, fmt.Sprintf("%s must work: %v", at.name, at.errs))
 		case at.kind == '+':
 		case at.succeeded():
-			out = append(out, fmt.Sprintf("%s SUCCEEDED", at.name))
+			out = append(out, success(at.name))
 		case at.kind == 0 && control.byName[at.name] == nil && !excused:
 			out = append(out, fmt.Sprintf("%s was never tried unconfined", at.name))
 		default:
@@ -286,6 +292,29 @@ func (a *attack) holes(o, control *outcome, uid int) []string {
 		}
 	}
 	return out
+}
+
+func success(name string) string { return name + " SUCCEEDED" }
+
+// documented lists the holes that docs/threat-model.md tells of, and the entries
+// of that list which are holes no more.
+func (a *attack) documented(o *outcome, engine string) (holes, stale []string) {
+	for pattern := range a.open {
+		glob, ok := strings.CutPrefix(pattern, engine+":")
+		if !ok {
+			continue
+		}
+		found := false
+		for _, at := range o.attempts {
+			if matches(glob, at.name) && at.succeeded() {
+				holes, found = append(holes, success(at.name)), true
+			}
+		}
+		if !found {
+			stale = append(stale, glob)
+		}
+	}
+	return holes, stale
 }
 
 // wanted is the set of errnos an attempt may fail with. The longest pattern decides.

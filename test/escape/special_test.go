@@ -34,7 +34,7 @@ func everywhere(t *testing.T, f func(t *testing.T, engine string, uid int)) {
 
 // judged records the verdict of a test that is not a row of attacks.
 func judged(t *testing.T, row int, name, engine string, uid, attempts int, holes []string) {
-	verdicts.add(verdict{row, name, engine, userName(uid), attempts, holes, 0})
+	verdicts.add(verdict{row, name, engine, userName(uid), attempts, holes, 0, 0})
 	for _, h := range holes {
 		t.Errorf("row %d %s, %s, %s: %s", row, name, engine, userName(uid), h)
 	}
