@@ -92,6 +92,7 @@ func started(t *testing.T, st *stage, argv []string) (wrong string) {
 
 // TestFailingSetup makes each step of the set-up fail in every process, always.
 func TestFailingSetup(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, engine string, uid int) {
 		t.Parallel()
 		st := newStage(t, built, uid)
@@ -130,6 +131,7 @@ func TestFailingSetup(t *testing.T) {
 // TestFailingOnce makes one call of a step fail, the first, the second and so
 // on, where strace is there to do it.
 func TestFailingOnce(t *testing.T) {
+	t.Parallel()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("no strace")

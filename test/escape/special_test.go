@@ -209,6 +209,7 @@ func TestKilledSupervisor(t *testing.T) {
 
 // TestFlat: neither descriptors nor memory of the supervisor grow with the load.
 func TestFlat(t *testing.T) {
+	t.Parallel()
 	n := "100000"
 	if long() {
 		n = "1000000"
@@ -260,6 +261,7 @@ func measure(t *testing.T, pid int) size {
 
 // TestForeignProgram: a program of the other architecture is refused, clearly.
 func TestForeignProgram(t *testing.T) {
+	t.Parallel()
 	if built.i386 == "" {
 		t.Skip("the compiler makes no 32-bit programs")
 	}
@@ -302,6 +304,7 @@ func runProgram(t *testing.T, uid int, argv ...string) (int, string) {
 // TestReusedNumbers is the attack of row 30 where process numbers come back at
 // once: in a pid namespace with room for few.
 func TestReusedNumbers(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("making numbers scarce takes root")
 	}
@@ -338,6 +341,7 @@ func TestReusedNumbers(t *testing.T) {
 
 // TestStorm is row 32 with the program that interrupts itself most: Go's runtime.
 func TestStorm(t *testing.T) {
+	t.Parallel()
 	n := "20000"
 	if long() {
 		n = "1000000"
