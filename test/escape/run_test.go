@@ -163,6 +163,7 @@ func (a *attack) run(t *testing.T, st *stage, engine string) *outcome {
 	if a.inGroup {
 		cmd.SysProcAttr.Pgid = st.out.PID
 	}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // and what it has started
 	cmd.WaitDelay = 2 * time.Second
 	if a.files != nil {
 		cmd.ExtraFiles = a.files(st)
