@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -200,6 +201,22 @@ func TestContinueInOnePlace(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// TestStatic keeps out packages that have a part in C where a C compiler is
+// found: with one, a plain "go install" links to the C library, which no sandbox
+// has for us. A build without cgo would not show it.
+func TestStatic(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{if .CgoFiles}}{{.ImportPath}}{{end}}", "../cmd/capsicum")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for _, name := range strings.Fields(string(out)) {
+		t.Errorf("cmd/capsicum depends on %s, which is partly in C", name)
 	}
 }
 

@@ -11,12 +11,8 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
-	"slices"
-
-	"github.com/alecthomas/kong"
 )
 
 // Exit statuses of the command itself. A program's own status is passed on;
@@ -35,33 +31,8 @@ type Streams struct {
 // Std returns the process's own streams.
 func Std() Streams { return Streams{Out: os.Stdout, Err: os.Stderr} }
 
-// grammar is the whole command line.
-type grammar struct {
-	Help bool `short:"h" help:"Show the help of a command."`
-
-	Run     runCmd     `cmd:"" help:"Run a program with only what is granted. This is the default command."`
-	Doctor  doctorCmd  `cmd:"" help:"Try what this machine can enforce, and say how to get what is missing."`
-	Rights  rightsCmd  `cmd:"" help:"List the rights and the named sets of them."`
-	HelpCmd helpCmd    `cmd:"" name:"help" help:"Show help: capsicum help [topic]."`
-	Version versionCmd `cmd:"" help:"Show the version."`
-}
-
-// command is one of the grammar's commands, ready to run.
-type command interface {
-	run(app *app) (status int, err error)
-}
-
-type app struct {
-	Streams
-	kong *kong.Kong
-}
-
-// words that name a command when they come first. Everything else that comes
-// first is a grant or a program.
-var words = []string{"run", "doctor", "rights", "help", "version"}
-
-// spelling of commands as flags, which people try first.
-var spelled = map[string]string{"-h": "help", "--help": "help", "--version": "version"}
+// app is what a command runs with.
+type app struct{ Streams }
 
 // Main runs the command and returns the status to exit with.
 func Main(args []string, s Streams) int {
@@ -76,27 +47,15 @@ func dispatch(args []string, s Streams) (int, error) {
 	if os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid() {
 		return 0, errors.New("this program must never be setuid or setgid; chmod ug-s it")
 	}
-	args = canonical(args)
-	if c := plain(args); c != nil {
-		return c.run(&app{Streams: s})
-	}
-	var g grammar
-	parser, err := kong.New(&g, kong.Name("capsicum"), kong.NoDefaultHelp())
+	v, c, err := parse(canonical(args))
 	if err != nil {
-		return 0, fmt.Errorf("build grammar: %w", err)
+		return 0, err
 	}
-	ctx, err := parser.Parse(args)
-	if err != nil {
-		return 0, &usageError{err}
+	a := &app{Streams: s}
+	if c.said().Help {
+		return a.help(v.name)
 	}
-	a := &app{Streams: s, kong: parser}
-	name := ctx.Selected().Name
-	if g.Help {
-		return a.help(name)
-	}
-	return map[string]command{
-		"run": &g.Run, "doctor": &g.Doctor, "rights": &g.Rights, "help": &g.HelpCmd, "version": &g.Version,
-	}[name].run(a)
+	return c.run(a)
 }
 
 // canonical puts the command's word first, so that only the first word can be
@@ -106,7 +65,7 @@ func canonical(args []string) []string {
 		if word, ok := spelled[args[0]]; ok {
 			return append([]string{word}, args[1:]...)
 		}
-		if slices.Contains(words, args[0]) {
+		if verbNamed(args[0]) != nil {
 			return args
 		}
 	}

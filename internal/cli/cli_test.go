@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/capsicum-go/capsicum/internal/launch"
@@ -24,19 +23,23 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// parse reads a command line as Main does.
-func parse(t *testing.T, args ...string) (*grammar, string, error) {
-	t.Helper()
-	var g grammar
-	parser, err := kong.New(&g, kong.Name("capsicum"), kong.NoDefaultHelp())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, err := parser.Parse(canonical(args))
+// read reads a command line as Main does.
+func read(args ...string) (command, string, error) {
+	v, c, err := parse(canonical(args))
 	if err != nil {
 		return nil, "", err
 	}
-	return &g, ctx.Selected().Name, nil
+	return c, v.name, nil
+}
+
+// readRun is read for a line that runs a program.
+func readRun(t *testing.T, args ...string) *runCmd {
+	t.Helper()
+	c, _, err := read(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*runCmd)
 }
 
 // TestProgramWords: where the grants end, the program begins, and every word
@@ -67,12 +70,12 @@ func TestProgramWords(t *testing.T) {
 		{"run run", "run"},
 		{"run -- -- x", "-- x"},
 	} {
-		g, name, err := parse(t, strings.Fields(tt.args)...)
+		c, name, err := read(strings.Fields(tt.args)...)
 		if err != nil || name != "run" {
 			t.Errorf("%q: command %q, %v", tt.args, name, err)
 			continue
 		}
-		if got := strings.Join(program(g.Run.Argv), " "); got != tt.want {
+		if got := strings.Join(program(c.said().words), " "); got != tt.want {
 			t.Errorf("%q runs %q, want %q", tt.args, got, tt.want)
 		}
 	}
@@ -83,20 +86,17 @@ func TestCommandWords(t *testing.T) {
 		"doctor": "doctor", "doctor --json": "doctor", "rights read": "rights", "help run": "help",
 		"-h": "help", "--help": "help", "--version": "version", "version": "version",
 	} {
-		if _, name, err := parse(t, strings.Fields(args)...); err != nil || name != want {
+		if _, name, err := read(strings.Fields(args)...); err != nil || name != want {
 			t.Errorf("%q: command %q, %v; want %q", args, name, err, want)
 		}
 	}
 }
 
 func TestPolicy(t *testing.T) {
-	g, _, err := parse(t, "--ro", "/a,b", "--rw", "/c", "--rox", "?/d:/e", "--rwx", "/f", "--cap", "/g=read,lookup",
+	c := readRun(t, "--ro", "/a,b", "--rw", "/c", "--rox", "?/d:/e", "--rwx", "/f", "--cap", "/g=read,lookup",
 		"--system", "--tmp", "--no-dev", "--no-proc", "--pty", "--net", "--env", "A=b", "--clear-env", "--cwd", "/c",
 		"--hostname", "h", "--limit", "files=9", "--linger", "--engine", "landlock", "--allow-weaker", "proc", "--", "prog", "arg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := g.Run.policy([]string{"PATH=/bin"})
+	got, err := c.policy([]string{"PATH=/bin"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,11 +117,7 @@ func TestPolicy(t *testing.T) {
 		t.Error(diff)
 	}
 
-	g, _, err = parse(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err = g.Run.policy(nil)
+	got, err = readRun(t).policy(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,17 +145,16 @@ func TestRefusedWords(t *testing.T) {
 // TestDocumented holds the man page and the completions to the grammar: every
 // flag is there, and nothing else is.
 func TestDocumented(t *testing.T) {
-	var g grammar
-	parser, err := kong.New(&g, kong.Name("capsicum"), kong.NoDefaultHelp())
-	if err != nil {
-		t.Fatal(err)
-	}
 	flags := map[string]bool{"help": true}
-	for _, node := range parser.Model.Children {
-		for _, f := range node.Flags {
-			flags[f.Name] = true
-			if f.Help == "" {
-				t.Errorf("--%s has no help", f.Name)
+	for i := range verbs {
+		g, err := verbs[i].grammar(verbs[i].make())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range documented(g) {
+			flags[o.LongName] = true
+			if o.Description == "" || o.Field().Tag.Get("in") == "" {
+				t.Errorf("--%s has no help", o.LongName)
 			}
 		}
 	}
@@ -296,21 +291,6 @@ func TestWrap(t *testing.T) {
 		}
 		if slices.ContainsFunc(lines, func(l string) bool { return len(l) > width }) {
 			t.Errorf("width %d: %q", width, lines)
-		}
-	}
-}
-
-// BenchmarkParse is what the grammar costs at each start.
-func BenchmarkParse(b *testing.B) {
-	args := strings.Fields("--ro /etc --rw /tmp --system -- true")
-	for b.Loop() {
-		var g grammar
-		parser, err := kong.New(&g, kong.Name("capsicum"), kong.NoDefaultHelp())
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := parser.Parse(canonical(args)); err != nil {
-			b.Fatal(err)
 		}
 	}
 }

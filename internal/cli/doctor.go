@@ -16,7 +16,8 @@ import (
 const doctorSchema = "capsicum.doctor/1"
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print JSON."`
+	line
+	JSON toggle `long:"json" optional:"1" optional-value:"yes" in:"Output" description:"Print JSON."`
 }
 
 type diagnosis struct {
@@ -80,7 +81,7 @@ func diagnose(r probe.Report) diagnosis {
 		works[engine] = s.Works
 		d.Engines = append(d.Engines, s)
 	}
-	for _, k := range kinds {
+	for _, k := range kinds() {
 		d.Grants = append(d.Grants, grantState{
 			Grant:      k.name,
 			Namespaces: k.enforced(policy.EngineNamespaces, works),
@@ -98,36 +99,39 @@ type kind struct {
 	fixed  map[policy.Engine]string
 }
 
-var kinds = []kind{
-	{name: "--ro", rights: policy.RO},
-	{name: "--rox", rights: policy.ROX},
-	{name: "--rw", rights: policy.RW},
-	{name: "--rwx", rights: policy.RWX},
-	{name: "--cap (ro and fchmod)", rights: policy.RO.Union(rights.Of(rights.Fchmod))},
-	{name: "--pty", adjust: func(p *policy.Policy) { p.Pty = true }, fixed: map[policy.Engine]string{
-		policy.EngineNamespaces: "a devpts of its own",
-		policy.EngineLandlock:   "supervisor",
-	}},
-	{name: "--hostname", adjust: func(p *policy.Policy) { p.Hostname = "sandbox" }, fixed: map[policy.Engine]string{
-		policy.EngineNamespaces: "uts namespace",
-		policy.EngineLandlock:   "supervisor",
-	}},
-	{name: "--limit", fixed: map[policy.Engine]string{
-		policy.EngineNamespaces: "rlimit of each process",
-		policy.EngineLandlock:   "rlimit of each process",
-	}},
-	{name: "no --net", fixed: map[policy.Engine]string{
-		policy.EngineNamespaces: "network namespace, seccomp, supervisor",
-		policy.EngineLandlock:   "seccomp, supervisor",
-	}},
-	{name: "no names outside the grants", fixed: map[policy.Engine]string{
-		policy.EngineNamespaces: "private root",
-		policy.EngineLandlock:   "supervisor, landlock",
-	}},
-	{name: "no processes outside", fixed: map[policy.Engine]string{
-		policy.EngineNamespaces: "pid namespace, seccomp",
-		policy.EngineLandlock:   "seccomp, landlock, supervisor",
-	}},
+// kinds are made when they are asked for: every start would pay for a table.
+func kinds() []kind {
+	return []kind{
+		{name: "--ro", rights: policy.RO},
+		{name: "--rox", rights: policy.ROX},
+		{name: "--rw", rights: policy.RW},
+		{name: "--rwx", rights: policy.RWX},
+		{name: "--cap (ro and fchmod)", rights: policy.RO.Union(rights.Of(rights.Fchmod))},
+		{name: "--pty", adjust: func(p *policy.Policy) { p.Pty = true }, fixed: map[policy.Engine]string{
+			policy.EngineNamespaces: "a devpts of its own",
+			policy.EngineLandlock:   "supervisor",
+		}},
+		{name: "--hostname", adjust: func(p *policy.Policy) { p.Hostname = "sandbox" }, fixed: map[policy.Engine]string{
+			policy.EngineNamespaces: "uts namespace",
+			policy.EngineLandlock:   "supervisor",
+		}},
+		{name: "--limit", fixed: map[policy.Engine]string{
+			policy.EngineNamespaces: "rlimit of each process",
+			policy.EngineLandlock:   "rlimit of each process",
+		}},
+		{name: "no --net", fixed: map[policy.Engine]string{
+			policy.EngineNamespaces: "network namespace, seccomp, supervisor",
+			policy.EngineLandlock:   "seccomp, supervisor",
+		}},
+		{name: "no names outside the grants", fixed: map[policy.Engine]string{
+			policy.EngineNamespaces: "private root",
+			policy.EngineLandlock:   "supervisor, landlock",
+		}},
+		{name: "no processes outside", fixed: map[policy.Engine]string{
+			policy.EngineNamespaces: "pid namespace, seccomp",
+			policy.EngineLandlock:   "seccomp, landlock, supervisor",
+		}},
+	}
 }
 
 // enforced asks the code that a start asks.

@@ -3,19 +3,18 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
-	"github.com/alecthomas/kong"
+	"github.com/jessevdk/go-flags"
 
 	"github.com/capsicum-go/capsicum/internal/policy"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
-type helpCmd struct {
-	Topic string `arg:"" optional:"" help:"A command, or: grants, engines, exit, weaker."`
-}
+type helpCmd struct{ line }
 
-func (c *helpCmd) run(a *app) (int, error) { return a.help(c.Topic) }
+func (c *helpCmd) run(a *app) (int, error) { return a.help(strings.Join(c.words, "")) }
 
 // topics that are not commands.
 var topics = map[string]func(io.Writer){
@@ -101,19 +100,16 @@ func (a *app) help(topic string) (int, error) {
 		write(a.Out)
 		return exitOK, nil
 	}
-	for _, node := range a.kong.Model.Children {
-		if node.Name == topic {
-			a.command(node)
-			return exitOK, nil
-		}
+	if v := verbNamed(topic); v != nil {
+		return exitOK, a.command(v)
 	}
 	return 0, &flagError{"help " + shown(topic), fmt.Errorf("no such topic"), "see capsicum help"}
 }
 
 func (a *app) commands() {
 	t := newTable(a.Out, "commands:")
-	for _, node := range a.kong.Model.Children {
-		t.row("  "+node.Name, node.Help)
+	for _, v := range verbs {
+		t.row("  "+v.name, v.help)
 	}
 	t.row("")
 	t.row("more: capsicum help run, grants, engines, exit, weaker")
@@ -122,39 +118,35 @@ func (a *app) commands() {
 
 // command prints a command's usage and its flags, group by group, straight from
 // the grammar, so that they can not disagree.
-func (a *app) command(node *kong.Node) {
-	usage := "usage: capsicum " + node.Name
-	if len(node.Flags) > 0 {
+func (a *app) command(v *verb) error {
+	g, err := v.grammar(v.make())
+	if err != nil {
+		return err
+	}
+	options := documented(g)
+	usage := "usage: capsicum " + v.name
+	if len(options) > 0 {
 		usage += " [flags]"
 	}
-	for _, arg := range node.Positional {
-		usage += " [" + arg.Name + " ...]"
+	if v.most != 0 {
+		usage += " [" + v.arg + " ...]"
 	}
-	fmt.Fprintf(a.Out, "%s\n\n%s\n", usage, node.Help)
+	fmt.Fprintf(a.Out, "%s\n\n%s\n", usage, v.help)
 	group := ""
-	for _, f := range node.Flags {
-		if name := groupOf(f); name != group {
+	for _, o := range options {
+		if name := o.Field().Tag.Get("in"); name != group {
 			group = name
 			fmt.Fprintf(a.Out, "\n%s\n", group)
 		}
-		fmt.Fprintf(a.Out, "  %s\n", flagUsage(f))
-		for _, line := range wrap(f.Help, 70) {
-			fmt.Fprintf(a.Out, "        %s\n", line)
+		fmt.Fprintf(a.Out, "  %s\n", strings.TrimSpace("--"+o.LongName+" "+o.ValueName))
+		for _, text := range wrap(o.Description, 70) {
+			fmt.Fprintf(a.Out, "        %s\n", text)
 		}
 	}
+	return nil
 }
 
-func groupOf(f *kong.Flag) string {
-	if f.Group == nil {
-		return "Output"
-	}
-	return f.Group.Title
-}
-
-func flagUsage(f *kong.Flag) string {
-	usage := "--" + f.Name
-	if !f.IsBool() {
-		usage += " " + strings.ToUpper(f.PlaceHolder)
-	}
-	return usage
+// documented are a command's own flags. Everyone knows --help.
+func documented(g *flags.Parser) []*flags.Option {
+	return slices.DeleteFunc(slices.Clone(g.Groups()[0].Options()), func(o *flags.Option) bool { return o.LongName == "help" })
 }

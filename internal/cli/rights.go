@@ -13,8 +13,8 @@ import (
 const rightsSchema = "capsicum.rights/1"
 
 type rightsCmd struct {
-	JSON  bool     `name:"json" help:"Print JSON."`
-	Names []string `arg:"" optional:"" name:"name" help:"Rights or sets to show; all without one."`
+	line
+	JSON toggle `long:"json" optional:"1" optional-value:"yes" in:"Output" description:"Print JSON."`
 }
 
 type rightsList struct {
@@ -103,11 +103,11 @@ func (c *rightsCmd) list() (rightsList, error) {
 
 // wanted resolves the names, aliases and C names too.
 func (c *rightsCmd) wanted() (func(string) bool, error) {
-	if len(c.Names) == 0 {
+	if len(c.words) == 0 {
 		return func(string) bool { return true }, nil
 	}
 	names := map[string]bool{}
-	for _, name := range c.Names {
+	for _, name := range c.words {
 		if slices.ContainsFunc(policy.Sets(), func(s policy.NamedSet) bool { return s.Name == name }) {
 			names[name] = true
 			continue

@@ -19,36 +19,36 @@ import (
 // runCmd is "capsicum [run] [grants] [--] [program [args …]]". Lists are not
 // split at commas: a path may have one.
 type runCmd struct {
-	RO  []string `name:"ro" sep:"none" placeholder:"PATH" group:"Files" help:"Look up, list, read and map PATH. A directory means all beneath it. SRC:DST shows it under another name; ?PATH may be missing."`
-	ROX []string `name:"rox" sep:"none" placeholder:"PATH" group:"Files" help:"As --ro, and execute."`
-	RW  []string `name:"rw" sep:"none" placeholder:"PATH" group:"Files" help:"As --ro, and write, create, remove, rename, truncate, lock."`
-	RWX []string `name:"rwx" sep:"none" placeholder:"PATH" group:"Files" help:"As --rw, and execute."`
-	Cap []string `name:"cap" sep:"none" placeholder:"PATH=RIGHTS" group:"Files" help:"Exactly these rights(4), e.g. /data=lookup,read,fstat. See capsicum rights."`
+	line
 
-	System bool `name:"system" group:"Files" help:"The operating system's programs, libraries, certificates, time zones and locale: read and execute."`
-	Tmp    bool `name:"tmp" group:"Files" help:"A private empty /tmp."`
-	NoDev  bool `name:"no-dev" group:"Files" help:"No minimal /dev."`
-	NoProc bool `name:"no-proc" group:"Files" help:"No /proc of the sandbox's own processes."`
-	Pty    bool `name:"pty" group:"Files" help:"Pseudo terminals of its own: /dev/ptmx and /dev/pts."`
+	RO  []string `long:"ro" unquote:"false" value-name:"PATH" in:"Files" description:"Look up, list, read and map PATH. A directory means all beneath it. SRC:DST shows it under another name; ?PATH may be missing."`
+	ROX []string `long:"rox" unquote:"false" value-name:"PATH" in:"Files" description:"As --ro, and execute."`
+	RW  []string `long:"rw" unquote:"false" value-name:"PATH" in:"Files" description:"As --ro, and write, create, remove, rename, truncate, lock."`
+	RWX []string `long:"rwx" unquote:"false" value-name:"PATH" in:"Files" description:"As --rw, and execute."`
+	Cap []string `long:"cap" unquote:"false" value-name:"PATH=RIGHTS" in:"Files" description:"Exactly these rights(4), e.g. /data=lookup,read,fstat. See capsicum rights."`
 
-	FD       []string `name:"fd" sep:"none" placeholder:"N[=RIGHTS]" group:"Process" help:"Keep the inherited descriptor N, beside 0, 1 and 2."`
-	Env      []string `name:"env" sep:"none" placeholder:"K[=V]" group:"Process" help:"Pass a variable on, or set one. PATH HOME TERM LANG LC_* TZ COLORTERM are passed on by themselves."`
-	ClearEnv bool     `name:"clear-env" group:"Process" help:"Begin with an empty environment."`
-	Cwd      string   `name:"cwd" placeholder:"DIR" group:"Process" help:"Start in DIR, a name inside the sandbox."`
-	Hostname string   `name:"hostname" placeholder:"NAME" group:"Process" help:"A host name of its own."`
-	Limit    []string `name:"limit" sep:"none" placeholder:"LIMITS" group:"Process" help:"Resource limits: mem=512M,procs=64,files=256,cpu=10s."`
-	Linger   bool     `name:"linger" group:"Process" help:"Processes that the program leaves behind may go on after it."`
+	System toggle `long:"system" optional:"1" optional-value:"yes" in:"Files" description:"The operating system's programs, libraries, certificates, time zones and locale: read and execute."`
+	Tmp    toggle `long:"tmp" optional:"1" optional-value:"yes" in:"Files" description:"A private empty /tmp."`
+	NoDev  toggle `long:"no-dev" optional:"1" optional-value:"yes" in:"Files" description:"No minimal /dev."`
+	NoProc toggle `long:"no-proc" optional:"1" optional-value:"yes" in:"Files" description:"No /proc of the sandbox's own processes."`
+	Pty    toggle `long:"pty" optional:"1" optional-value:"yes" in:"Files" description:"Pseudo terminals of its own: /dev/ptmx and /dev/pts."`
 
-	Net bool `name:"net" group:"Network" help:"The host's network, all of it. Without it there is none."`
+	FD       []string `long:"fd" unquote:"false" value-name:"N[=RIGHTS]" in:"Process" description:"Keep the inherited descriptor N, beside 0, 1 and 2."`
+	Env      []string `long:"env" unquote:"false" value-name:"K[=V]" in:"Process" description:"Pass a variable on, or set one. PATH HOME TERM LANG LC_* TZ COLORTERM are passed on by themselves."`
+	ClearEnv toggle   `long:"clear-env" optional:"1" optional-value:"yes" in:"Process" description:"Begin with an empty environment."`
+	Cwd      string   `long:"cwd" unquote:"false" value-name:"DIR" in:"Process" description:"Start in DIR, a name inside the sandbox."`
+	Hostname string   `long:"hostname" unquote:"false" value-name:"NAME" in:"Process" description:"A host name of its own."`
+	Limit    []string `long:"limit" unquote:"false" value-name:"LIMITS" in:"Process" description:"Resource limits: mem=512M,procs=64,files=256,cpu=10s."`
+	Linger   toggle   `long:"linger" optional:"1" optional-value:"yes" in:"Process" description:"Processes that the program leaves behind may go on after it."`
 
-	Engine      string   `name:"engine" placeholder:"NAME" enum:"auto,namespaces,landlock" default:"auto" group:"Enforcement" help:"Which engine hides what is not granted: auto, namespaces, landlock."`
-	AllowWeaker []string `name:"allow-weaker" sep:"none" placeholder:"LOSS" group:"Enforcement" help:"Accept one named loss where this machine can not enforce everything. See capsicum help weaker."`
+	Net toggle `long:"net" optional:"1" optional-value:"yes" in:"Network" description:"The host's network, all of it. Without it there is none."`
 
-	DryRun   bool   `name:"dry-run" group:"Output" help:"Print what would exist and what would enforce each line; run nothing."`
-	JSON     bool   `name:"json" group:"Output" help:"With --dry-run: print JSON."`
-	StatusFD string `name:"status-fd" placeholder:"N" group:"Output" help:"Write JSON lines about the program to descriptor N."`
+	Engine      string   `long:"engine" unquote:"false" value-name:"NAME" choice:"auto" choice:"namespaces" choice:"landlock" in:"Enforcement" description:"Which engine hides what is not granted: auto, namespaces, landlock."`
+	AllowWeaker []string `long:"allow-weaker" unquote:"false" value-name:"LOSS" in:"Enforcement" description:"Accept one named loss where this machine can not enforce everything. See capsicum help weaker."`
 
-	Argv []string `arg:"" optional:"" passthrough:"partial" name:"program" help:"The program and its arguments; $SHELL without one."`
+	DryRun   toggle `long:"dry-run" optional:"1" optional-value:"yes" in:"Output" description:"Print what would exist and what would enforce each line; run nothing."`
+	JSON     toggle `long:"json" optional:"1" optional-value:"yes" in:"Output" description:"With --dry-run: print JSON."`
+	StatusFD string `long:"status-fd" unquote:"false" value-name:"N" in:"Output" description:"Write JSON lines about the program to descriptor N."`
 }
 
 // granting are the flags that take a name, and what each grants on it.
@@ -116,8 +116,8 @@ func (c *runCmd) show(a *app, p *policy.Policy, pl *plan.Plan, choice launch.Cho
 // policy turns the flags into a policy. environ is the caller's environment.
 func (c *runCmd) policy(environ []string) (*policy.Policy, error) {
 	p := &policy.Policy{
-		Argv: program(c.Argv), System: c.System, Tmp: c.Tmp, Dev: !c.NoDev, Proc: !c.NoProc, Pty: c.Pty,
-		Net: c.Net, Cwd: c.Cwd, Hostname: c.Hostname, Linger: c.Linger, Engine: policy.Engine(c.Engine),
+		Argv: program(c.words), System: bool(c.System), Tmp: bool(c.Tmp), Dev: !bool(c.NoDev), Proc: !bool(c.NoProc),
+		Pty: bool(c.Pty), Net: bool(c.Net), Cwd: c.Cwd, Hostname: c.Hostname, Linger: bool(c.Linger), Engine: policy.Engine(c.Engine),
 	}
 	for _, step := range []func(*policy.Policy) error{c.grants, c.descriptors, c.limits, c.weaker} {
 		if err := step(p); err != nil {
@@ -132,15 +132,12 @@ func (c *runCmd) policy(environ []string) (*policy.Policy, error) {
 		}
 		vars = append(vars, v)
 	}
-	p.Env = policy.Environ(vars, environ, c.ClearEnv)
+	p.Env = policy.Environ(vars, environ, bool(c.ClearEnv))
 	return p, nil
 }
 
-// program is what to run. Of the words, the first "--" only ended the grants.
+// program is what to run.
 func program(argv []string) []string {
-	if len(argv) > 0 && argv[0] == "--" {
-		argv = argv[1:]
-	}
 	if len(argv) == 0 {
 		return []string{cmp.Or(os.Getenv("SHELL"), "/bin/sh")}
 	}

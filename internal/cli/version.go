@@ -9,9 +9,9 @@ import (
 // Version is this release's; CHANGELOG.md says what is in it.
 const Version = "0.1.0"
 
-type versionCmd struct{}
+type versionCmd struct{ line }
 
-func (versionCmd) run(a *app) (int, error) {
+func (*versionCmd) run(a *app) (int, error) {
 	_, err := fmt.Fprintf(a.Out, "capsicum %s%s %s %s/%s\n", Version, revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return exitOK, err
 }
