@@ -177,6 +177,9 @@ func (g guard) why(f facts) string {
 
 // choose decides for one engine, or refuses naming what cannot be enforced.
 func choose(p *policy.Policy, pl *plan.Plan, engine policy.Engine) (Choice, error) {
+	if engine == policy.EngineNamespaces && dynamic() {
+		return Choice{}, refuse("--engine=namespaces: %v", errDynamic)
+	}
 	f, err := observe()
 	if err != nil {
 		return Choice{}, err

@@ -28,7 +28,7 @@ const skeletonName = "root"
 
 // supervise builds the skeleton and opens what is granted. The program waits
 // meanwhile: entering its working directory is its first question.
-func (fl *floor) supervise(c *supervisor.Config, _ *sys.FD) error {
+func (fl *floor) supervise(c *supervisor.Config, _ int) error {
 	proc, err := openDir("/proc")
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func allowExecution(pl *plan.Plan, rules *landlock.Ruleset) error {
 }
 
 func (fl *floor) destroy() {
-	killDescendants()
+	killDescendants(nil)
 	removeState(fl.state)
 }
 

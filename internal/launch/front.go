@@ -12,7 +12,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/script"
 )
 
-// start starts the supervisor and the program's process.
+// start starts the sandbox's init and the program's process.
 func (f *front) start(s *setup) error {
 	ctl, stage, err := newChannel()
 	if err != nil {
@@ -20,22 +20,20 @@ func (f *front) start(s *setup) error {
 	}
 	defer stage.close()
 	f.ctl = ctl
-	if f.children, err = prepare(s, stage.fd); err != nil {
-		f.ctl.close()
-		return err
+	if f.children, err = prepare(s, ctl.fd, stage.fd); err == nil {
+		f.init, err = f.children.start(s)
+		f.children.close()
 	}
-	f.stage, err = f.children.start(f.engine)
-	f.children.close()
 	if err != nil {
 		f.ctl.close()
-		return notStarted(err, f.engine)
 	}
-	return nil
+	return err
 }
 
 // failed says what went wrong between fork and exec, nil if nothing did.
 func (f *front) failed() error {
-	for _, seq := range []*script.Sequence{&f.children.supervisor, &f.children.program} {
+	// Init fails when the program's process does: what happened there comes first.
+	for _, seq := range []*script.Sequence{&f.children.program, &f.children.init} {
 		var step *script.StepError
 		if !errors.As(seq.Err(), &step) {
 			continue
@@ -81,14 +79,26 @@ var unavailable = map[unix.Errno]string{
 	unix.ENOSYS: "this kernel has no user namespaces",
 }
 
-// notStarted explains why the supervisor could not be forked.
+// notStarted explains why init could not be forked.
 func notStarted(err error, engine policy.Engine) error {
 	errno := errnoOf(err)
 	if why, ok := unavailable[errno]; ok && engine == policy.EngineNamespaces {
 		return &Refused{Exit: exitRefused, Errno: errno, unavailable: true,
 			Message: fmt.Sprintf("--engine=namespaces: %s: %v; see capsicum doctor", why, errno)}
 	}
-	return refuseErr(err, "start the supervisor: %v", err)
+	return refuseErr(err, "start the sandbox: %v", err)
+}
+
+// errDynamic: the supervisor is executed in the sandbox's root, whose loader and
+// libraries the program may have written.
+var errDynamic = errors.New("this capsicum needs a loader; build it with CGO_ENABLED=0")
+
+// dynamic reports whether this executable needs a loader. The command does not;
+// a program that imports us and uses cgo does.
+func dynamic() bool {
+	const base = 7 // AT_BASE: where the loader was loaded
+	auxv, err := unix.Auxv()
+	return err != nil || slices.ContainsFunc(auxv, func(pair [2]uintptr) bool { return pair[0] == base && pair[1] != 0 })
 }
 
 // switches are the sysctls that turn user namespaces off for ordinary users,
@@ -102,6 +112,9 @@ var switches = []struct{ path, off string }{
 // namespacesRefused reports a sysctl that rules the namespaces engine out. A nil
 // error is no promise: starting tells.
 func namespacesRefused() error {
+	if dynamic() {
+		return errDynamic
+	}
 	for i, s := range switches {
 		b, err := os.ReadFile(s.path)
 		if err != nil || len(b) == 0 || string(b[:len(b)-1]) != s.off {

@@ -3,12 +3,13 @@ package launch
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
-	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,48 +19,55 @@ import (
 
 // passedOn are the signals that somebody sends to the command and means for the
 // program.
-var passedOn = []syscall.Signal{
-	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
-	syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGIO, syscall.SIGPWR,
-	syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU,
+var passedOn = []unix.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2,
+	unix.SIGALRM, unix.SIGWINCH, unix.SIGIO, unix.SIGPWR,
+	unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU,
 }
 
 // fromTerminal are those that a terminal sends to its whole foreground process
 // group, so that the program already has them.
-var fromTerminal = map[os.Signal]bool{
-	syscall.SIGINT: true, syscall.SIGQUIT: true, syscall.SIGWINCH: true,
-	syscall.SIGTSTP: true, syscall.SIGTTIN: true, syscall.SIGTTOU: true,
+var fromTerminal = []unix.Signal{
+	unix.SIGINT, unix.SIGQUIT, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU,
 }
 
-// receive makes c get the signals that are passed on. What the caller had us
-// ignore stays ignored, here and in the program.
-func receive(c chan<- os.Signal) {
-	for _, s := range passedOn {
-		if !signal.Ignored(s) {
-			signal.Notify(c, s)
+// receive returns the pipe in which the signals that are passed on arrive. What the
+// caller had us ignore stays ignored, here and in the program.
+var receive = sync.OnceValues(func() (*sys.FD, error) { return sys.PipeSignals(passedOn) })
+
+// settle is how long after being continued what happened before may still come
+// in: a report of the program, a signal that was queued.
+const settle = 100 * time.Millisecond
+
+// forward passes on to the program what has arrived.
+func (f *front) forward() {
+	var word [4]byte
+	for {
+		n, err := unix.Read(f.signals.Int(), word[:])
+		if err == unix.EINTR {
+			continue
 		}
+		if n != len(word) {
+			return
+		}
+		f.pass(unix.Signal(binary.NativeEndian.Uint32(word[:])))
 	}
 }
 
-// settle is how long after being continued what happened before may still come
-// in: a report of the program, a signal that the runtime had queued.
-const settle = 100 * time.Millisecond
-
-// forward passes sig on to the program. A terminal's signal has reached it on
-// its own: sent twice, one Ctrl-C would count as two. One that was queued when
-// we stopped may only be seen now, in the background, and would stop the program
+// pass passes sig on to the program. A terminal's signal has reached it on its
+// own: sent twice, one Ctrl-C would count as two. One that was queued when we
+// stopped may only be seen now, in the background, and would stop the program
 // that was just continued.
-func (f *front) forward(sig os.Signal) {
-	s, ok := sig.(syscall.Signal)
-	if !ok || fromTerminal[sig] && (time.Since(f.resumed) < settle || inForeground()) {
+func (f *front) pass(sig unix.Signal) {
+	if slices.Contains(fromTerminal, sig) && (time.Since(f.resumed) < settle || inForeground()) {
 		return
 	}
 	if f.program != nil {
-		_ = unix.PidfdSendSignal(f.program.Int(), s, nil, 0) // gone: its end is on the way
+		_ = unix.PidfdSendSignal(f.program.Int(), sig, nil, 0) // gone: its end is on the way
 		return
 	}
-	if s == syscall.SIGTERM || s == syscall.SIGINT || s == syscall.SIGHUP || s == syscall.SIGQUIT {
-		_ = unix.Kill(f.stage, unix.SIGKILL)
+	if slices.Contains([]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT}, sig) {
+		_ = unix.Kill(f.init, unix.SIGKILL)
 	}
 }
 
@@ -86,14 +94,22 @@ func (f *front) stop(sig unix.Signal) {
 	}
 	_ = sys.StopBy(sig) // there is nothing else to do for a shell that waits
 	f.resumed = time.Now()
-	f.nudge, f.nudged = time.After(settle), f.stops
+	f.nudge, f.nudged = f.resumed.Add(settle), f.stops
+}
+
+// patience is for how many milliseconds there is nothing to do, -1 for ever.
+func (f *front) patience() int {
+	if f.nudge.IsZero() {
+		return -1
+	}
+	return max(0, int(time.Until(f.nudge).Milliseconds())+1)
 }
 
 // wake continues the program if nobody else has: a shell continues the whole
 // process group, but somebody may have meant this process alone. To pass each
 // SIGCONT on would undo the next Ctrl-Z when that comes soon.
 func (f *front) wake() {
-	f.nudge = nil
+	f.nudge = time.Time{}
 	if f.stopped && f.stops == f.nudged && f.program != nil && processState(f.pid) == 'T' {
 		_ = unix.PidfdSendSignal(f.program.Int(), unix.SIGCONT, nil, 0)
 	}
@@ -132,17 +148,22 @@ func pidOf(pidfd *sys.FD) int {
 	return 0
 }
 
-// letGo closes our hold on the program's standard streams: whoever reads its
-// output must see the end when the program closes it, and not when we exit.
-// Standard error stays: it is where a lost sandbox is reported.
-func letGo() {
+// letGo closes our hold on what the program inherited: whoever reads its output
+// must see the end when the program closes it, and not when we exit. Standard
+// error stays: it is where a lost sandbox is reported.
+func letGo(fds []inherited) {
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	defer unix.Close(null)
-	for num := range 2 {
-		_ = unix.Dup3(null, num, 0)
+	for _, in := range fds {
+		switch {
+		case in.Num < 2:
+			_ = unix.Dup3(null, in.Num, 0)
+		case in.Num > 2:
+			_ = unix.Close(in.Num)
+		}
 	}
 }
 

@@ -3,39 +3,36 @@ package launch
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
 // killDescendants kills and collects every process below this one until none
-// is left. Processes whose parents die come to this process, a child subreaper,
-// so that a tree that forks while it is killed still ends: whoever survives a
-// round is found in the next, and a forker's own death stops it.
-func killDescendants() {
+// is left but strangers, children that were there before. Processes whose parents
+// die come to this process, a child subreaper, so that a tree that forks while it
+// is killed still ends: whoever survives a round is found in the next, and a
+// forker's own death stops it.
+func killDescendants(strangers []int) {
 	for {
-		for _, pid := range descendants() {
-			_ = unix.Kill(pid, unix.SIGKILL) // ESRCH: it is gone
+		kids := slices.DeleteFunc(childrenOf(os.Getpid()), func(pid int) bool { return slices.Contains(strangers, pid) })
+		if len(kids) == 0 {
+			return
 		}
-		var status unix.WaitStatus
-		_, err := unix.Wait4(-1, &status, unix.WALL, nil)
-		if err != nil && err != unix.EINTR {
-			return // ECHILD
+		for queue := slices.Clone(kids); len(queue) > 0; queue = append(queue[1:], childrenOf(queue[0])...) {
+			_ = unix.Kill(queue[0], unix.SIGKILL) // ESRCH: it is gone
+		}
+		for _, pid := range kids {
+			_ = sys.Retry(func() error { // ECHILD: somebody else collected it
+				_, err := unix.Wait4(pid, nil, unix.WALL, nil)
+				return err
+			})
 		}
 	}
-}
-
-// descendants lists the processes below this one.
-func descendants() []int {
-	var out []int
-	queue := []int{os.Getpid()}
-	for len(queue) > 0 {
-		kids := childrenOf(queue[0])
-		out = append(out, kids...)
-		queue = append(queue[1:], kids...)
-	}
-	return out
 }
 
 // childrenOf lists the children of every thread of pid.

@@ -96,7 +96,7 @@ func Run(p *policy.Policy, pl *plan.Plan, c Choice, o Options) (int, error) {
 
 // run runs the program under one engine.
 func run(p *policy.Policy, pl *plan.Plan, c Choice, fds []inherited, o Options) (int, error) {
-	f := &front{events: o.Events, engine: c.Engine, plan: pl, linger: p.Linger, signals: make(chan os.Signal, 64)}
+	f := &front{events: o.Events, engine: c.Engine, plan: pl, kept: fds, linger: p.Linger}
 	s := &setup{
 		Plan: pl, Engine: c.Engine, Env: p.Env, Net: p.Net, Hostname: p.Hostname,
 		Limits: p.Limits, Linger: p.Linger, FDs: fds,
@@ -112,154 +112,177 @@ func run(p *policy.Policy, pl *plan.Plan, c Choice, fds []inherited, o Options) 
 			}
 		}()
 		s.State = dir
-		// What stage two leaves behind when it is killed comes to us.
+		// What the supervisor leaves behind when it is killed comes to us.
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 			return 0, fmt.Errorf("become child subreaper: %w", err)
 		}
+		f.strangers = childrenOf(os.Getpid())
 	}
 	// The program may run, and a terminal's signal may be meant for it, before
 	// start returns.
-	receive(f.signals)
+	var err error
+	if f.signals, err = receive(); err != nil {
+		return 0, err
+	}
+
 	if err := f.start(s); err != nil {
 		return 0, err
 	}
+	// Until they execute something the children run in our memory.
+	defer runtime.KeepAlive(f.children)
 	return f.follow()
 }
 
 // front is the command's side of one run.
 type front struct {
-	events   func(Event)
-	engine   policy.Engine
-	plan     *plan.Plan
-	ctl      channel
-	signals  chan os.Signal
-	children *children
-	stage    int     // the supervisor's pid
-	program  *sys.FD // pidfd, nil until started
-	pid      int
-	linger   bool
-	left     bool // the program has ended, and its orphans are the supervisor's
+	events    func(Event)
+	engine    policy.Engine
+	plan      *plan.Plan
+	ctl       channel
+	signals   *sys.FD // a pipe, see [receive]
+	children  *children
+	strangers []int   // children that we had before
+	init      int     // the pid of the sandbox's init
+	program   *sys.FD // pidfd, nil until started
+	pid       int
+	kept      []inherited // what the program inherited, and we still hold
+	linger    bool
+	left      bool // the program has ended, and its orphans are the supervisor's
 
 	stops   int       // how often the program was reported stopped
 	stopped bool      // and it was not reported continued since
 	resumed time.Time // when we last were continued after it
-	nudge   <-chan time.Time
-	nudged  int // stops when nudge was set
-}
-
-// arrival is a report, or the end of them.
-type arrival struct {
-	report report
-	pidfd  *sys.FD
-	err    error
+	nudge   time.Time // when to look whether it was continued, zero for never
+	nudged  int       // stops when nudge was set
 }
 
 // follow sees the program through to its end.
 func (f *front) follow() (int, error) {
 	defer f.ctl.close()
-	arrivals := make(chan arrival)
-	go f.listen(arrivals)
 	for {
-		select {
-		case sig := <-f.signals:
-			f.forward(sig)
-		case <-f.nudge:
+		ready := [2]unix.PollFd{{Fd: int32(f.ctl.fd), Events: unix.POLLIN}, {Fd: int32(f.signals.Int()), Events: unix.POLLIN}}
+		n, err := unix.Poll(ready[:], f.patience())
+		if err != nil && err != unix.EINTR {
+			return 0, fmt.Errorf("wait for the sandbox: %w", err)
+		}
+		if n == 0 {
 			f.wake()
-		case a := <-arrivals:
-			if a.err != nil {
-				return f.lost(a.err)
-			}
-			if a.report.Kind == reportRefused {
-				f.wait()
-				return 0, refusedBy(a.report)
-			}
-			if done, status, err := f.handle(a); done {
+		}
+		if n > 0 && ready[1].Revents != 0 {
+			f.forward()
+		}
+		if n > 0 && ready[0].Revents != 0 {
+			if done, status, err := f.hear(); done {
 				return status, err
 			}
 		}
 	}
 }
 
-// listen passes reports on until the supervisor is gone.
-func (f *front) listen(to chan<- arrival) {
-	for {
-		r, pidfd, err := f.ctl.receive()
-		to <- arrival{r, pidfd, err}
-		if err != nil {
-			return
-		}
+// hear acts on one report and says whether it was the last.
+func (f *front) hear() (done bool, status int, err error) {
+	r, pidfd, err := f.ctl.receive()
+	if errors.Is(err, io.EOF) {
+		status, err = f.gone()
+		return true, status, err
 	}
+	if err != nil {
+		return true, 0, err
+	}
+	return f.handle(r, pidfd)
 }
 
 // handle acts on one report and says whether it was the last.
-func (f *front) handle(a arrival) (done bool, status int, err error) {
-	ws := unix.WaitStatus(a.report.Status)
-	ev := Event{Type: string(a.report.Kind), Engine: f.engine, PID: f.pid, Time: time.Now()}
-	switch a.report.Kind {
-	case reportLoaded:
-		f.children.loaded.Store(1)
-		return false, 0, nil
+func (f *front) handle(r report, pidfd *sys.FD) (done bool, status int, err error) {
+	ws := unix.WaitStatus(r.Status)
+	switch r.Kind {
 	case reportStarted:
-		f.program = a.pidfd
-		f.pid = pidOf(a.pidfd)
-		ev.PID = f.pid
+		f.program = pidfd
+		f.pid = pidOf(pidfd)
 		if err := f.ctl.send(report{Kind: reportHeard}, -1); err != nil {
-			return true, 0, fmt.Errorf("answer the supervisor: %w", err)
+			return true, 0, fmt.Errorf("answer the sandbox: %w", err)
 		}
-		letGo()
+		letGo(f.kept)
+		f.events(f.event("started"))
 	case reportStopped:
+		ev := f.event("stopped")
 		ev.Signal = int(ws.StopSignal())
 		f.events(ev)
 		f.stop(ws.StopSignal())
-		return false, 0, nil
 	case reportContinued:
 		f.stopped = false
+		f.events(f.event("continued"))
 	case reportExited:
 		if f.left = f.linger; !f.left {
 			f.wait()
 		}
-		if err := f.failed(); err != nil {
-			return true, 0, err
-		}
-		ev.Exit = ws.ExitStatus()
-		if ws.Signaled() {
-			ev.Signal = int(ws.Signal())
-			ev.Exit = exitSignal + ev.Signal
-		}
+		status, err = f.exited(ws)
+		return true, status, err
+	case reportRefused:
+		f.wait()
+		f.killLeft()
+		return true, 0, refusedBy(r)
 	}
-	f.events(ev)
-	return a.report.Kind == reportExited, ev.Exit, nil
+	return false, 0, nil
 }
 
-// lost ends a run whose supervisor went away without a word. Either the
-// program's process failed before it was handed over, or the supervisor was
-// killed, and everything it supervised goes with it.
-func (f *front) lost(err error) (int, error) {
-	if !errors.Is(err, io.EOF) {
+// event is an event of this run.
+func (f *front) event(kind string) Event {
+	return Event{Type: kind, Engine: f.engine, PID: f.pid, Time: time.Now()}
+}
+
+// exited ends a run whose program has ended.
+func (f *front) exited(ws unix.WaitStatus) (int, error) {
+	if err := f.failed(); err != nil {
 		return 0, err
 	}
+	ev := f.event("exited")
+	ev.Exit = ws.ExitStatus()
+	if ws.Signaled() {
+		ev.Signal = int(ws.Signal())
+		ev.Exit = exitSignal + ev.Signal
+	}
+	f.events(ev)
+	return ev.Exit, nil
+}
+
+// gone ends a run whose init, or supervisor, went away without a word. Either
+// the program ended before there was a supervisor, or its process failed before
+// it was handed over, or the supervisor was killed, and everything it supervised
+// goes with it.
+func (f *front) gone() (int, error) {
 	status := f.wait()
-	killDescendants()
+	f.killLeft()
+	if f.children.ended.Load() != 0 {
+		return f.exited(unix.WaitStatus(f.children.status.Load()))
+	}
 	if err := f.failed(); err != nil {
 		return 0, err
 	}
 	if f.program == nil {
-		return 0, refuse("the supervisor ended before the program was started (wait status %#x)", uint32(status))
+		return 0, refuse("the sandbox ended before the program was started (wait status %#x)", uint32(status))
 	}
 	return exitSignal + int(unix.SIGKILL), nil
 }
 
-// wait collects the supervisor.
+// killLeft ends what init left behind. A pid namespace ends with its init.
+func (f *front) killLeft() {
+	if f.engine == policy.EngineLandlock {
+		killDescendants(f.strangers)
+	}
+}
+
+// wait collects init.
 func (f *front) wait() unix.WaitStatus {
 	var status unix.WaitStatus
 	_ = sys.Retry(func() error { // ECHILD: collected already
-		_, err := unix.Wait4(f.stage, &status, 0, nil)
+		_, err := unix.Wait4(f.init, &status, 0, nil)
 		return err
 	})
 	return status
 }
 
-// refusedBy turns stage two's report into the error that it was there.
+// refusedBy turns the supervisor's report into the error that it was there.
 func refusedBy(r report) error {
-	return &Refused{Exit: r.Exit, Message: r.Message, Errno: unix.Errno(r.Errno), unavailable: r.Unavailable}
+	return &Refused{Exit: int(r.Exit), Message: r.Message, Errno: unix.Errno(r.Errno), unavailable: r.Unavailable}
 }

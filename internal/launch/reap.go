@@ -17,7 +17,7 @@ func (sb *sandbox) reap() int {
 			}
 			return 0
 		case pid != sb.pid:
-			continue // an orphan, or a program that was never started
+			continue // an orphan
 		}
 		rep := report{Kind: reportExited, Status: uint32(status)}
 		switch {
@@ -29,7 +29,7 @@ func (sb *sandbox) reap() int {
 			sb.end()
 		}
 		sent := sb.ctl.send(rep, -1)
-		if rep.Kind == reportExited && !sb.linger {
+		if rep.Kind == reportExited && !sb.setup.Linger {
 			return 0
 		}
 		if sent != nil && !sb.lingering.Load() {
@@ -42,7 +42,7 @@ func (sb *sandbox) reap() int {
 // end is the end of the program, and of the sandbox unless it lingers. The
 // front may go away from here on.
 func (sb *sandbox) end() {
-	if sb.linger {
+	if sb.setup.Linger {
 		sb.lingering.Store(true)
 		return
 	}

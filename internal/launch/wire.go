@@ -1,10 +1,12 @@
 package launch
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"syscall"
 
@@ -22,42 +24,131 @@ type setup struct {
 	Plan   *plan.Plan
 	Filter syscalls.Options // what the filter was generated for
 	Held   []plan.Entry     // inherited descriptors with limited rights
+	Engine policy.Engine
+	Linger bool
+	State  string // the landlock engine's private directory on the host
 
-	Engine   policy.Engine  `json:"-"`
 	Env      []string       `json:"-"`
 	Net      bool           `json:"-"`
 	Hostname string         `json:"-"`
 	Limits   []policy.Limit `json:"-"`
-	Linger   bool           `json:"-"`
 	FDs      []inherited    `json:"-"` // what the program keeps, 0, 1 and 2 included
-	State    string         `json:"-"` // the landlock engine's private directory on the host
 }
 
-// report is what stage two tells the front, one packet each. A started report
+// pidSize is what init writes before everything else in the setup file: the
+// program's pid, 32 bits.
+const pidSize = 4
+
+// newSetupFile makes the memory file for the setup.
+func newSetupFile() (*sys.FD, error) {
+	fd, err := unix.MemfdCreate("capsicum-setup", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create setup file: %w", err)
+	}
+	return sys.NewFD(fd), nil
+}
+
+// write writes s to f for the supervisor.
+func (s *setup) write(f *sys.FD) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode setup: %w", err)
+	}
+	for at := int64(pidSize); len(b) > 0; {
+		n, err := unix.Pwrite(f.Int(), b, at)
+		if err != nil && err != unix.EINTR {
+			return fmt.Errorf("write setup: %w", err)
+		}
+		b, at = b[max(n, 0):], at+int64(max(n, 0))
+	}
+	return nil
+}
+
+// readSetup reads and checks what the front and init wrote. It came from our own
+// parent, but it decides everything, so it is checked like any other input.
+func readSetup(f *os.File) (s *setup, pid int, err error) {
+	var word [pidSize]byte
+	if _, err := f.ReadAt(word[:], 0); err != nil {
+		return nil, 0, fmt.Errorf("read setup: %w", err)
+	}
+	if pid = int(int32(binary.NativeEndian.Uint32(word[:]))); pid <= 0 {
+		return nil, 0, fmt.Errorf("read setup: program's pid %d: %w", pid, unix.EINVAL)
+	}
+	dec := json.NewDecoder(io.NewSectionReader(f, pidSize, math.MaxInt64-pidSize))
+	dec.DisallowUnknownFields()
+	s = new(setup)
+	if err := dec.Decode(s); err != nil {
+		return nil, 0, fmt.Errorf("read setup: %w", err)
+	}
+	if s.Plan == nil {
+		return nil, 0, errors.New("read setup: no plan")
+	}
+	if engines[s.Engine] == nil {
+		return nil, 0, fmt.Errorf("read setup: engine %q: %w", s.Engine, unix.EINVAL)
+	}
+	if err := s.Plan.Validate(); err != nil {
+		return nil, 0, fmt.Errorf("read setup: %w", err)
+	}
+	return s, pid, nil
+}
+
+// report is what one half tells the other, one packet each. A started report
 // carries a pidfd of the program.
 type report struct {
 	Kind        reportKind
-	Status      uint32 `json:",omitempty"` // wait status of the program
-	Message     string `json:",omitempty"` // why the start was refused
-	Errno       int    `json:",omitempty"`
-	Exit        int    `json:",omitempty"` // status that a refused start ends with
-	Unavailable bool   `json:",omitempty"` // the engine cannot work here; another may
+	Status      uint32 // wait status of the program
+	Errno       uint32 // refused: why
+	Exit        uint32 // refused: the status to end with
+	Unavailable bool   // refused: the engine cannot work here; another may
+	Message     string // refused: why
 }
 
-type reportKind string
+type reportKind uint8
 
+// From the front come mapped and heard, from init and the supervisor the others.
 const (
-	reportLoaded    reportKind = "loaded" // the supervisor runs
-	reportStarted   reportKind = "started"
-	reportHeard     reportKind = "heard" // the front's answer to started
-	reportStopped   reportKind = "stopped"
-	reportContinued reportKind = "continued"
-	reportExited    reportKind = "exited"
-	reportRefused   reportKind = "refused"
+	reportMapped  reportKind = iota + 1 // init's user namespace has its mapping
+	reportStarted                       // the program is about to be executed
+	reportHeard                         // the answer to started
+	reportStopped
+	reportContinued
+	reportExited
+	reportRefused
+	reportKinds
 )
 
-// maxReport bounds a packet; a refusal's message is cut to fit.
-const maxReport = 16 << 10
+// reportHeader is the length of a report without its message: kind and
+// unavailable in a byte each, then status, errno, and exit.
+const reportHeader = 14
+
+// maxReport bounds a packet; a message is cut to fit.
+const maxReport = 8 << 10
+
+// encode is r as a packet.
+func (r report) encode() []byte {
+	b := make([]byte, 2, reportHeader+len(r.Message))
+	b[0] = byte(r.Kind)
+	if r.Unavailable {
+		b[1] = 1
+	}
+	for _, word := range []uint32{r.Status, r.Errno, r.Exit} {
+		b = binary.NativeEndian.AppendUint32(b, word)
+	}
+	b = append(b, r.Message...)
+	return b[:min(len(b), maxReport)]
+}
+
+// decodeReport reads what encode wrote.
+func decodeReport(b []byte) (report, error) {
+	if len(b) < reportHeader || b[0] == 0 || b[0] >= byte(reportKinds) || b[1] > 1 {
+		return report{}, fmt.Errorf("decode report of %d bytes: %w", len(b), unix.EBADMSG)
+	}
+	word := func(i int) uint32 { return binary.NativeEndian.Uint32(b[2+4*i:]) }
+	return report{
+		Kind: reportKind(b[0]), Unavailable: b[1] == 1,
+		Status: word(0), Errno: word(1), Exit: word(2), Message: string(b[reportHeader:]),
+	}, nil
+}
 
 // Refused says why the sandbox was not started. Exit is the status to end with.
 type Refused struct {
@@ -77,54 +168,14 @@ func (r *Refused) Unwrap() error {
 	return r.Errno
 }
 
-// refusal turns an error of stage two into a report.
+// refusal turns an error of the supervisor into a report.
 func refusal(err error) report {
-	rep := report{Kind: reportRefused, Message: err.Error(), Exit: exitRefused}
+	rep := report{Kind: reportRefused, Message: err.Error(), Exit: exitRefused, Errno: uint32(errnoOf(err))}
 	var known *Refused
 	if errors.As(err, &known) {
-		rep.Exit, rep.Unavailable = known.Exit, known.unavailable
-	}
-	rep.Errno = int(errnoOf(err))
-	if len(rep.Message) > maxReport/2 {
-		rep.Message = rep.Message[:maxReport/2]
+		rep.Exit, rep.Unavailable = uint32(known.Exit), known.unavailable
 	}
 	return rep
-}
-
-// sealed writes s to a memory file that stage two inherits.
-func (s *setup) sealed() (*os.File, error) {
-	fd, err := unix.MemfdCreate("capsicum-setup", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("create setup file: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "capsicum-setup")
-	if err := json.NewEncoder(f).Encode(s); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("write setup: %w", err)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("rewind setup: %w", err)
-	}
-	return f, nil
-}
-
-// readSetup reads and checks what the front wrote. It came from our own parent,
-// but it decides everything, so it is checked like any other input.
-func readSetup(f *os.File) (*setup, error) {
-	dec := json.NewDecoder(f)
-	dec.DisallowUnknownFields()
-	s := new(setup)
-	if err := dec.Decode(s); err != nil {
-		return nil, fmt.Errorf("read setup: %w", err)
-	}
-	if s.Plan == nil {
-		return nil, errors.New("read setup: no plan")
-	}
-	if err := s.Plan.Validate(); err != nil {
-		return nil, fmt.Errorf("read setup: %w", err)
-	}
-	return s, nil
 }
 
 // channel is one end of the packet socket between the front and stage two.
@@ -141,15 +192,11 @@ func newChannel() (front, stage channel, err error) {
 
 // send writes one report, with pidfd attached unless it is negative.
 func (c channel) send(r report, pidfd int) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("encode report: %w", err)
-	}
 	var oob []byte
 	if pidfd >= 0 {
 		oob = unix.UnixRights(pidfd)
 	}
-	return sys.Retry(func() error { return unix.Sendmsg(c.fd, b, oob, nil, unix.MSG_NOSIGNAL) })
+	return sys.Retry(func() error { return unix.Sendmsg(c.fd, r.encode(), oob, nil, unix.MSG_NOSIGNAL) })
 }
 
 // receive reads one report. It returns io.EOF when the other end is gone.
@@ -170,9 +217,9 @@ func (c channel) receive() (report, *sys.FD, error) {
 	if fds := attached(oob[:oobn]); len(fds) > 0 {
 		pidfd = fds[0]
 	}
-	var r report
-	if err := json.Unmarshal(buf[:n], &r); err != nil {
-		return report{}, nil, errors.Join(fmt.Errorf("decode report: %w", err), pidfd.Close())
+	r, err := decodeReport(buf[:n])
+	if err != nil {
+		return report{}, nil, errors.Join(err, pidfd.Close())
 	}
 	return r, pidfd, nil
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -175,18 +174,14 @@ func enterAndExecute(in request) error {
 	}
 	defer exe.Close()
 	var seq script.Sequence
-	started, mapped := script.NewValue(), script.NewValue()
+	mapped, tell, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer mapped.Close()
+	defer tell.Close()
 	if os.Getuid() == 0 {
-		seq.Await("wait for the mapping", mapped)
-		go func() {
-			for started.Load() == 0 {
-				time.Sleep(time.Millisecond)
-			}
-			if err := MapAll(int(started.Load())); err != nil {
-				fmt.Println(err)
-			}
-			mapped.Store(1)
-		}()
+		seq.Do("wait for the mapping", unix.SYS_READ, int(mapped.Fd()), script.Struct(new(uint64)), 1)
 	} else {
 		MapSelf(&seq, os.Getuid(), os.Getgid())
 	}
@@ -196,9 +191,18 @@ func enterAndExecute(in request) error {
 	}
 	seq.Do("execute", unix.SYS_EXECVEAT, int(exe.Fd()), script.String(""), script.Strings([]string{"nsenv.test"}),
 		script.Strings([]string{planVariable + "=" + os.Getenv(planVariable)}), unix.AT_EMPTY_PATH)
-	pid, err := script.Start(unix.CLONE_VM|unix.CLONE_VFORK|CloneFlags|uintptr(unix.SIGCHLD), &seq, started)
+	pid, err := script.Start(unix.CLONE_VM|CloneFlags|uintptr(unix.SIGCHLD), &seq)
 	if err != nil {
 		return err
+	}
+	defer seq.Keep()
+	if os.Getuid() == 0 {
+		if err := MapAll(pid); err != nil {
+			return err
+		}
+		if _, err := tell.Write([]byte{1}); err != nil {
+			return err
+		}
 	}
 	var status unix.WaitStatus
 	if _, err := unix.Wait4(pid, &status, 0, nil); err != nil {
@@ -320,7 +324,7 @@ func TestEnterRefusesAnotherObject(t *testing.T) {
 	symlink.Source = link
 	for name, e := range map[string]plan.Entry{"another inode": replaced, "a symlink": symlink} {
 		var seq script.Sequence
-		flags := unix.CLONE_VM | unix.CLONE_VFORK | uintptr(unix.SIGCHLD)
+		flags := unix.CLONE_VM | uintptr(unix.SIGCHLD)
 		if os.Getuid() == 0 {
 			flags |= CloneFlags &^ unix.CLONE_NEWUSER // root needs no help with mounts
 		} else {
@@ -328,7 +332,7 @@ func TestEnterRefusesAnotherObject(t *testing.T) {
 			MapSelf(&seq, os.Getuid(), os.Getgid())
 		}
 		Enter(&seq, &plan.Plan{Dirs: []string{"/"}, Entries: []plan.Entry{e}, Cwd: "/"}, nil, script.NewValue())
-		pid, err := script.Start(flags, &seq, script.Value{})
+		pid, err := script.Start(flags, &seq)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,6 +340,7 @@ func TestEnterRefusesAnotherObject(t *testing.T) {
 		if _, err := unix.Wait4(pid, &status, 0, nil); err != nil {
 			t.Fatal(err)
 		}
+		seq.Keep()
 		if err := seq.Err(); !errors.Is(err, Changed) {
 			t.Errorf("%s: %v, want %v", name, err, Changed)
 		}

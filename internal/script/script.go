@@ -12,7 +12,7 @@
 //	child.Do("execute", unix.SYS_EXECVE, script.String("/bin/true"), argv, env)
 //	first.Clone("fork", unix.CLONE_VM|unix.SIGCHLD, &child, pid)
 //	…
-//	n, err := script.Start(unix.CLONE_VM|unix.CLONE_VFORK|unix.SIGCHLD, &first, nil)
+//	n, err := script.Start(unix.CLONE_VM|unix.SIGCHLD, &first)
 //
 // # Limitations
 //
@@ -39,7 +39,7 @@ type step struct {
 	out     *uint32  // where the result goes
 	forgive uintptr  // an errno that is no failure
 	kind    uintptr  // see below
-	jump    *step    // clone: where the child goes on
+	jump    *step    // clone: where the child goes on; skip: where to
 	report  *failure // where a failure is written
 }
 
@@ -50,7 +50,7 @@ const (
 	kindCall  = iota
 	kindClone // a call that returns twice
 	kindEqual // args[0] points to the 64-bit value args[1], or the step fails with args[2]
-	kindAwait // until the 32-bit word args[0] points to is not 0, sleep for what args[1] says
+	kindSkip  // if the 32-bit word args[0] points to has no bit of args[1], go on at jump
 )
 
 // failure is written by the child that fails, just before it exits.
@@ -75,8 +75,8 @@ func ValueAt(p *uint32) Value { return Value{p} }
 // Load returns the word, as the children left it.
 func (v Value) Load() uint32 { return atomic.LoadUint32(v.word) }
 
-// Store sets the word for a child that awaits it.
-func (v Value) Store(n uint32) { atomic.StoreUint32(v.word, n) }
+// Pointer is the word's address, for a call that fills it in.
+func (v Value) Pointer() Pointer { return Pointer{unsafe.Pointer(v.word), v.word} }
 
 // Pointer is the address of something that stays alive with the sequence.
 type Pointer struct {
@@ -165,11 +165,11 @@ func (s *Sequence) Equal(what string, p *uint64, want uint64, e unix.Errno) {
 	s.add(what, step{kind: kindEqual, args: [6]uintptr{uintptr(unsafe.Pointer(p)), uintptr(want), uintptr(e)}})
 }
 
-// Await adds a wait until v is not 0.
-func (s *Sequence) Await(what string, v Value) {
-	pause := &unix.Timespec{Nsec: 20_000}
-	s.keep = append(s.keep, v.word, pause)
-	s.add(what, step{kind: kindAwait, args: [6]uintptr{uintptr(unsafe.Pointer(v.word)), uintptr(unsafe.Pointer(pause))}})
+// SkipUnless adds a decision: if v has none of the bits in mask, the next n steps
+// are left out.
+func (s *Sequence) SkipUnless(v Value, mask uint32, n int) {
+	s.keep = append(s.keep, v.word)
+	s.add("decide", step{kind: kindSkip, args: [6]uintptr{uintptr(unsafe.Pointer(v.word)), uintptr(mask), uintptr(n)}})
 }
 
 // Clone adds a fork: the child runs child, and must share memory (CLONE_VM).
@@ -196,10 +196,13 @@ func (s *Sequence) link() {
 	for i := range s.steps {
 		st := &s.steps[i]
 		st.report = s.failure
-		if st.kind == kindClone {
+		switch st.kind {
+		case kindClone:
 			s.children[child].link()
 			st.jump = &s.children[child].steps[0]
 			child++
+		case kindSkip:
+			st.jump = &s.steps[min(i+1+int(st.args[2]), len(s.steps)-1)]
 		}
 	}
 }
@@ -224,11 +227,10 @@ func (s *Sequence) Err() error {
 	return &StepError{s.what[i], unix.Errno(s.failure.errno)}
 }
 
-// Start forks a child that runs s. flags must have CLONE_VM|CLONE_VFORK: Start
-// returns when the child has executed a program or ended. pid, if it is set, is
-// known to other threads as soon as the child exists. Every signal is blocked in
-// the children; [Sequence.RestoreSignals] undoes that.
-func Start(flags uintptr, s *Sequence, pid Value) (int, error) {
+// Start forks a child that runs s, beside this process and in its memory: flags
+// must have CLONE_VM. Every signal is blocked in the children;
+// [Sequence.RestoreSignals] undoes that.
+func Start(flags uintptr, s *Sequence) (int, error) {
 	s.link()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -236,11 +238,7 @@ func Start(flags uintptr, s *Sequence, pid Value) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("block signals: %w", err)
 	}
-	word := pid.word
-	if word != nil {
-		flags |= unix.CLONE_PARENT_SETTID
-	}
-	n, errno := spawn(flags, &s.steps[0], word)
+	n, errno := spawn(flags, &s.steps[0])
 	if err := sys.RestoreSignals(old); err != nil {
 		return 0, fmt.Errorf("unblock signals: %w", err)
 	}
@@ -281,4 +279,4 @@ func (s *Sequence) setSignals(mask uint64) error {
 // spawn is in assembly.
 //
 //go:noescape
-func spawn(flags uintptr, first *step, pid *uint32) (n, errno uintptr)
+func spawn(flags uintptr, first *step) (n, errno uintptr)

@@ -17,18 +17,18 @@
 #define STEP 104
 
 #define SYS_clone 56
-#define SYS_nanosleep 35
 #define SYS_exit_group 231
 
-// func spawn(flags uintptr, first *step, pid *uint32) (n, errno uintptr)
+// func spawn(flags uintptr, first *step) (n, errno uintptr)
 //
-// The child shares the stack with its suspended parent and must not touch it:
-// from the first SYSCALL on it uses registers only. R12 is the current step.
-TEXT ·spawn(SB),NOSPLIT,$0-40
+// The child shares its parent's stack, which the parent goes on using, and must
+// not touch it: from the first SYSCALL on it uses registers only. R12 is the
+// current step.
+TEXT ·spawn(SB),NOSPLIT,$0-32
 	MOVQ	flags+0(FP), DI
 	MOVQ	first+8(FP), R12
-	MOVQ	pid+16(FP), DX
 	XORQ	SI, SI
+	XORQ	DX, DX
 	XORQ	R10, R10
 	XORQ	R8, R8
 	XORQ	R9, R9
@@ -38,14 +38,14 @@ TEXT ·spawn(SB),NOSPLIT,$0-40
 	JCC	refused
 	TESTQ	AX, AX
 	JZ	run
-	MOVQ	AX, n+24(FP)
-	MOVQ	$0, errno+32(FP)
+	MOVQ	AX, n+16(FP)
+	MOVQ	$0, errno+24(FP)
 	RET
 
 refused:
 	NEGQ	AX
-	MOVQ	$0, n+24(FP)
-	MOVQ	AX, errno+32(FP)
+	MOVQ	$0, n+16(FP)
+	MOVQ	AX, errno+24(FP)
 	RET
 
 run:
@@ -53,7 +53,7 @@ run:
 	CMPQ	AX, $2
 	JEQ	equal
 	CMPQ	AX, $3
-	JEQ	await
+	JEQ	skip
 	MOVQ	DEREF(R12), R13
 	MOVQ	ARG0(R12), DI
 	BTQ	$0, R13
@@ -113,16 +113,13 @@ equal:
 	JEQ	next
 	JMP	report
 
-await:
+skip:
 	MOVQ	ARG0(R12), BX
 	MOVL	(BX), CX
-	TESTL	CX, CX
+	ANDL	ARG1(R12), CX
 	JNZ	next
-	MOVQ	ARG1(R12), DI
-	XORQ	SI, SI
-	MOVQ	$SYS_nanosleep, AX
-	SYSCALL
-	JMP	await
+	MOVQ	JUMP(R12), R12
+	JMP	run
 
 failed:
 	NEGQ	AX

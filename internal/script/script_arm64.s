@@ -17,18 +17,18 @@
 #define STEP 104
 
 #define SYS_clone 220
-#define SYS_nanosleep 101
 #define SYS_exit_group 94
 
-// func spawn(flags uintptr, first *step, pid *uint32) (n, errno uintptr)
+// func spawn(flags uintptr, first *step) (n, errno uintptr)
 //
-// The child shares the stack with its suspended parent and must not touch it:
-// from the first SVC on it uses registers only. R20 is the current step.
-TEXT ·spawn(SB),NOSPLIT,$0-40
+// The child shares its parent's stack, which the parent goes on using, and must
+// not touch it: from the first SVC on it uses registers only. R20 is the current
+// step.
+TEXT ·spawn(SB),NOSPLIT,$0-32
 	MOVD	flags+0(FP), R0
 	MOVD	first+8(FP), R20
-	MOVD	pid+16(FP), R2
 	MOVD	ZR, R1
+	MOVD	ZR, R2
 	MOVD	ZR, R3
 	MOVD	ZR, R4
 	MOVD	ZR, R5
@@ -37,14 +37,14 @@ TEXT ·spawn(SB),NOSPLIT,$0-40
 	CMN	$4095, R0
 	BCS	refused
 	CBZ	R0, run
-	MOVD	R0, n+24(FP)
-	MOVD	ZR, errno+32(FP)
+	MOVD	R0, n+16(FP)
+	MOVD	ZR, errno+24(FP)
 	RET
 
 refused:
 	NEG	R0, R0
-	MOVD	ZR, n+24(FP)
-	MOVD	R0, errno+32(FP)
+	MOVD	ZR, n+16(FP)
+	MOVD	R0, errno+24(FP)
 	RET
 
 run:
@@ -52,7 +52,7 @@ run:
 	CMP	$2, R9
 	BEQ	equal
 	CMP	$3, R9
-	BEQ	await
+	BEQ	skip
 	MOVD	DEREF(R20), R10
 	MOVD	ARG0(R20), R0
 	TBZ	$0, R10, arg1
@@ -106,15 +106,14 @@ equal:
 	BEQ	next
 	B	report
 
-await:
+skip:
 	MOVD	ARG0(R20), R9
 	MOVWU	(R9), R9
-	CBNZ	R9, next
-	MOVD	ARG1(R20), R0
-	MOVD	ZR, R1
-	MOVD	$SYS_nanosleep, R8
-	SVC
-	B	await
+	MOVD	ARG1(R20), R10
+	ANDS	R10, R9, R9
+	BNE	next
+	MOVD	JUMP(R20), R20
+	B	run
 
 failed:
 	NEG	R0, R0

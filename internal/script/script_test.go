@@ -30,7 +30,7 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-const vfork = unix.CLONE_VM | unix.CLONE_VFORK | uintptr(unix.SIGCHLD)
+const fork = unix.CLONE_VM | uintptr(unix.SIGCHLD)
 
 func status(t *testing.T, pid int) unix.WaitStatus {
 	t.Helper()
@@ -58,7 +58,7 @@ func TestExecute(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Do("execute", unix.SYS_EXECVE, String("/bin/sh"), Strings([]string{"sh", "-c", "echo $X; kill -0 $$; exit 7"}), Strings([]string{"X=yes"}))
-	pid, err := Start(vfork, &s, Value{})
+	pid, err := Start(fork, &s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestFailures(t *testing.T) {
 		var s Sequence
 		c.add(&s)
 		s.Do("not reached", unix.SYS_EXIT_GROUP, 0)
-		pid, err := Start(vfork, &s, Value{})
+		pid, err := Start(fork, &s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func TestFailures(t *testing.T) {
 func TestEndOfSequenceFails(t *testing.T) {
 	var s Sequence
 	s.Do("nothing", unix.SYS_GETPID)
-	pid, err := Start(vfork, &s, Value{})
+	pid, err := Start(fork, &s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,16 +144,14 @@ func TestGrandchild(t *testing.T) {
 		}
 	}()
 	for range 50 {
-		pid, ready, pidOf := NewValue(), NewValue(), NewValue()
+		pid, own, collected := NewValue(), NewValue(), NewValue()
 		var first, second Sequence
-		second.Do("get pid", unix.SYS_GETPID).Into(ready)
+		second.Do("get pid", unix.SYS_GETPID).Into(own)
 		second.Do("leave", unix.SYS_EXIT_GROUP, 3)
-		first.Clone("fork", unix.CLONE_VM|uintptr(unix.SIGCHLD), &second, pid)
-		first.Await("the other", ready)
-		first.Do("collect", unix.SYS_WAIT4, pid, nil, 0, nil).Into(pidOf)
+		first.Clone("fork", fork, &second, pid)
+		first.Do("collect", unix.SYS_WAIT4, pid, nil, 0, nil).Into(collected)
 		first.Do("leave", unix.SYS_EXIT_GROUP, 4)
-		started := NewValue()
-		n, err := Start(vfork, &first, started)
+		n, err := Start(fork, &first)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,8 +160,40 @@ func TestGrandchild(t *testing.T) {
 		}
 		first.Keep()
 		second.Keep()
-		if pid.Load() != ready.Load() || pid.Load() != pidOf.Load() || int(started.Load()) != n {
-			t.Fatalf("pids %d %d %d, %d %d", pid.Load(), ready.Load(), pidOf.Load(), n, started.Load())
+		if pid.Load() != own.Load() || pid.Load() != collected.Load() {
+			t.Fatalf("pids %d %d %d", pid.Load(), own.Load(), collected.Load())
 		}
+	}
+}
+
+func TestSkip(t *testing.T) {
+	for word, want := range map[uint32]int{0: 2, 4: 1, 0x80000000: 1, 0x7ffffffb: 2} {
+		v := NewValue()
+		*v.word = word
+		var s Sequence
+		s.SkipUnless(v, 0x80000004, 2)
+		s.Do("nothing", unix.SYS_GETPID)
+		s.Do("leave", unix.SYS_EXIT_GROUP, 1)
+		s.Do("leave", unix.SYS_EXIT_GROUP, 2)
+		pid, err := Start(fork, &s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := status(t, pid); st.ExitStatus() != want {
+			t.Errorf("word %d: status %#x, want exit %d", word, st, want)
+		}
+		s.Keep()
+	}
+	// A decision can not lead past the end.
+	var s Sequence
+	s.SkipUnless(NewValue(), 1, 9)
+	pid, err := Start(fork, &s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status(t, pid)
+	s.Keep()
+	if s.Err() == nil {
+		t.Error("ran past the last step")
 	}
 }
