@@ -273,11 +273,7 @@ func (o opening) openFound(c *Call, f *Found) (*sys.FD, error) {
 	if err := o.fits(mode); err != nil {
 		return nil, err
 	}
-	needs := o.needs()
-	if !isType(mode, unix.S_IFREG) {
-		needs.Clear(rights.Ftruncate) // there is nothing to cut
-	}
-	if err := mayOpen(f.Entry, needs); err != nil {
+	if err := mayOpen(f.Entry, o.needsOf(mode)); err != nil {
 		return nil, err
 	}
 	if err := c.ownTerminal(f.Object.Int()); err != nil {
@@ -324,10 +320,7 @@ func (o opening) makeName(c *Call, n named) (*sys.FD, error) {
 	if f.Object != nil {
 		return nil, unix.EEXIST
 	}
-	needs := o.needs()
-	needs.Set(rights.Create)
-	needs.Clear(rights.Ftruncate)
-	if err := mayOpen(f.Entry, needs); err != nil {
+	if err := mayOpen(f.Entry, o.needsToMake()); err != nil {
 		return nil, err
 	}
 	var got int

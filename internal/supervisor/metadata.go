@@ -1,9 +1,7 @@
 package supervisor
 
 import (
-	"bytes"
 	"errors"
-	"strconv"
 	"strings"
 
 	"github.com/capsicum-go/capsicum/internal/plan"
@@ -80,7 +78,7 @@ func (c *Call) subject(num int32) (*subject, error) {
 		s.flags, err = unix.FcntlInt(uintptr(fd.Int()), unix.F_GETFL, 0)
 	case errors.Is(err, errNoGetfd):
 		if fd, err = c.Dup(num); err == nil {
-			s.flags, err = c.fdFlags(num)
+			s.flags, err = c.fdFlags(num, fd.Int())
 		}
 	}
 	s.FD = fd
@@ -91,27 +89,6 @@ func (c *Call) subject(num int32) (*subject, error) {
 		return nil, errors.Join(err, fd.Close())
 	}
 	return s, nil
-}
-
-// fdFlags reads the flags of the caller's descriptor num.
-func (c *Call) fdFlags(num int32) (int, error) {
-	text, err := readProc(c.Proc(), strconv.Itoa(c.TID())+"/fdinfo/"+strconv.Itoa(int(num)))
-	if err == nil {
-		err = c.Check()
-	}
-	if err == unix.ESRCH {
-		err = unix.EBADF
-	}
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(text) {
-		if v, ok := bytes.CutPrefix(line, []byte("flags:")); ok {
-			n, err := strconv.ParseInt(string(bytes.TrimSpace(v)), 8, 64)
-			return int(n), err
-		}
-	}
-	return 0, unix.EBADF
 }
 
 var (
@@ -205,7 +182,7 @@ func statfsTo(arg int) func(*Call, *subject) (int, error) {
 // it forbids is refused here.
 func ftruncateTo(c *Call, s *subject) (int, error) {
 	size := int64(c.Arg(1))
-	if size < 0 || s.flags&unix.O_ACCMODE == unix.O_RDONLY {
+	if size < 0 || !accessOf(s.flags).write {
 		return 0, unix.EINVAL
 	}
 	if err := c.mayGrow(s, size); err != nil {

@@ -28,7 +28,7 @@ func (m *mountNamei) EntryOf(fd *sys.FD) (*plan.Entry, error) {
 	if e := m.s.cfg.Mounts[st.Mnt_id]; e != nil {
 		return e, nil
 	}
-	return m.s.heldEntry(fd)
+	return m.s.heldEntry(fd.Int())
 }
 
 // Resolve looks path up as the caller. Magic links of /proc are not followed:

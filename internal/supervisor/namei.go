@@ -64,8 +64,10 @@ func (p *planNamei) Resolve(c *Call, dirfd int32, name string, how Walk) (*Found
 }
 
 // EntryOf implements Namei.
-func (p *planNamei) EntryOf(fd *sys.FD) (*plan.Entry, error) {
-	place, err := p.ns.Locate(fd.Int())
+func (p *planNamei) EntryOf(fd *sys.FD) (*plan.Entry, error) { return p.entryOf(fd.Int()) }
+
+func (p *planNamei) entryOf(fd int) (*plan.Entry, error) {
+	place, err := p.ns.Locate(fd)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
 
@@ -345,4 +346,109 @@ func best(v *victim, op string) float64 {
 		}
 	}
 	return low
+}
+
+// TestTruncationWithheld: an existing file is not cut by opening it, whatever
+// the name it is opened by; a new one has nothing to cut.
+func TestTruncationWithheld(t *testing.T) {
+	eachUser(t, func(t *testing.T, cred *syscall.Credential) {
+		d := makeTree(t, openDir(t), cred, "g/f=text", "g/l -> none", "g/p|", "free/f=text", "free/l -> none", "free/p|")
+		w := &world{t: t, cred: cred}
+		keep := policy.RW
+		keep.Clear(rights.Ftruncate)
+		w.grant(d+"/g", d+"/g", keep)
+		v := w.run()
+		u := launch(t, "serve", testExe(t), "/", cred)
+		for _, c := range []struct{ op, want, free string }{
+			{"open w|creat|trunc T/f", "EACCES", "ok"},
+			{"open r|trunc T/f", "EACCES", "ok"},
+			{"open w|creat|trunc T/new", "ok", "ok"},
+			{"open w|creat|trunc T/new", "EACCES", "ok"}, // it is there now
+			{"open w|creat|trunc|excl T/new2", "ok", "ok"},
+			{"open w|creat|trunc T/l", "ok", "ok"}, // makes what the link names
+			{"open w|creat|trunc T/none", "EACCES", "ok"},
+			{"open rw|trunc T/p", "ok", "ok"}, // a pipe cannot be cut
+			{"write w|append T/f more", "ok", "ok"},
+		} {
+			if got := u.do(strings.ReplaceAll(c.op, "T/", d+"/free/")); got != c.free {
+				t.Errorf("%s: unconfined %s, want %s", c.op, got, c.free)
+			}
+			v.want(strings.ReplaceAll(c.op, "T/", d+"/g/"), c.want)
+		}
+		u.want("open w|trunc /proc/self/fd/"+u.do("keep w "+d+"/free/f"), "ok")
+		fd := v.do("keep rw " + d + "/g/f")
+		v.want("open w|trunc /proc/self/fd/"+fd, "EACCES")
+		v.want("open w /proc/self/fd/"+fd, "ok")
+		v.want("read "+d+"/g/f", "text:textmore")
+	})
+}
+
+// TestMovedIntoANewName moves a file to and fro under a name that is made and
+// cut meanwhile: whether the name is new, only the kernel can say.
+func TestMovedIntoANewName(t *testing.T) {
+	d := makeTree(t, openDir(t), nil, "g/f=text", "free/f=text")
+	w := &world{t: t}
+	keep := policy.RW
+	keep.Clear(rights.Ftruncate)
+	w.grant(d+"/g", d+"/g", keep)
+	attack := func(v *victim, dir string) (answers map[string]bool, size int64) {
+		f, err := os.Open(dir + "/f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var stop atomic.Bool
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for !stop.Load() {
+				unix.Rename(dir+"/f", dir+"/new")
+				unix.Rename(dir+"/new", dir+"/f")
+			}
+		}()
+		answers = map[string]bool{}
+		for range 2000 {
+			answers[v.do("open w|creat|trunc "+dir+"/new")] = true
+		}
+		stop.Store(true)
+		<-done
+		st, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answers, st.Size()
+	}
+	if _, size := attack(launch(t, "serve", testExe(t), "/", nil), d+"/free"); size != 0 {
+		t.Error("unconfined the race cuts nothing either")
+	}
+	answers, size := attack(w.run(), d+"/g")
+	if size != 4 {
+		t.Errorf("the file has %d bytes", size)
+	}
+	delete(answers, "EAGAIN") // it came and went each time
+	if len(answers) != 2 || !answers["ok"] || !answers["EACCES"] {
+		t.Errorf("answers %v, want ok and EACCES", answers)
+	}
+}
+
+// TestSwappedDescriptor opens a read-only descriptor again for writing while
+// another thread puts one that is open for both in its place.
+func TestSwappedDescriptor(t *testing.T) {
+	w, d := standard(t, nil)
+	secret, err := os.Open(d + "/secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secret.Close()
+	w.extra = []*os.File{secret}
+	u := launch(t, "serve", testExe(t), "/", nil, secret)
+	u.want("open rw /proc/self/fd/3", "ok")
+	var st unix.Stat_t
+	if err := unix.Fstat(int(secret.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	got := w.run().do(fmt.Sprintf("swap 3 %s/rw/f %d 1500", d, st.Ino))
+	if got != "other true, itself 0" {
+		t.Errorf("opened for writing: %s", got)
+	}
 }

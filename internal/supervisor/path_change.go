@@ -307,7 +307,7 @@ func mayLink(c *Call, old *lookup.Object, dir *lookup.Place) error {
 	if old.Magic == nil || st.Nlink != 0 {
 		return unix.EXDEV
 	}
-	have, err := c.names().proc.access(old.Magic.Name)
+	have, err := c.access(old.Magic.Name, old.FD())
 	if err != nil {
 		return err
 	}

@@ -95,6 +95,24 @@ func (o opening) needs() rights.Set {
 	})
 }
 
+// needsToMake is needs for a file that is made with O_EXCL: there is nothing in
+// it to cut.
+func (o opening) needsToMake() rights.Set {
+	n := o.needs()
+	n.Set(rights.Create)
+	n.Clear(rights.Ftruncate)
+	return n
+}
+
+// needsOf is needs for an object of this mode: only regular files are cut.
+func (o opening) needsOf(mode uint32) rights.Set {
+	n := o.needs()
+	if !isType(mode, unix.S_IFREG) {
+		n.Clear(rights.Ftruncate)
+	}
+	return n
+}
+
 func opens(a at, decode func(*Call) (opening, error)) Handler {
 	return func(c *Call) Result {
 		o, err := decode(c)
@@ -159,7 +177,7 @@ func (o opening) take(c *Call, obj *lookup.Object) (fd *sys.FD, again bool, err 
 }
 
 func (o opening) create(c *Call, obj *lookup.Object) (*sys.FD, error) {
-	if err := lacks(&obj.Dir, o.needs().Union(rights.Of(rights.Create)), unix.EACCES); err != nil {
+	if err := lacks(&obj.Dir, o.needsToMake(), unix.EACCES); err != nil {
 		return nil, err
 	}
 	if obj.Dir.Entry.Kind == plan.Proc {
@@ -264,26 +282,34 @@ func (o opening) allowed(c *Call, obj *lookup.Object, mode uint32) error {
 	if device && (place.Entry == nil || place.Entry.Kind != plan.Device) {
 		return unix.EACCES // as on a mount without devices
 	}
-	need := o.needs()
 	if device {
-		need.Clear(rights.Ftruncate)
 		if err := c.ownTerminal(obj.FD()); err != nil {
 			return err
 		}
 	}
-	return lacks(place, need, unix.EACCES)
+	return lacks(place, o.needsOf(mode), unix.EACCES)
 }
 
 // reopens judges an open through a link of /proc: it gives no more than the
 // descriptor has, or the grant.
 func (o opening) reopens(c *Call, obj *lookup.Object, mode uint32) error {
-	if !obj.Outside && lacks(&obj.Place, o.needs(), unix.EACCES) == nil &&
+	if !obj.Outside && lacks(&obj.Place, o.needsOf(mode), unix.EACCES) == nil &&
 		!isType(mode, unix.S_IFCHR) && !isType(mode, unix.S_IFBLK) {
 		return nil
 	}
-	have, err := c.names().proc.access(obj.Magic.Name)
+	have, err := c.access(obj.Magic.Name, obj.FD())
 	if err != nil {
 		return err
+	}
+	if o.has(unix.O_TRUNC) && isType(mode, unix.S_IFREG) {
+		// A descriptor for writing whose grant lacks this cannot be cut either.
+		entry, err := c.names().entryOf(obj.FD())
+		if err != nil {
+			return err
+		}
+		if entry != nil && !entry.Rights.IsSet(rights.Ftruncate) {
+			return unix.EACCES
+		}
 	}
 	if o.has(unix.O_PATH) || o.has(unix.O_TMPFILE) || o.reads() && !have.read || (o.writes() || o.has(unix.O_TRUNC)) && !have.write {
 		return unix.EACCES

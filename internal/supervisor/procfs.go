@@ -313,34 +313,22 @@ func (v *procView) outside(name string, fd int) (string, error) {
 	return "(unreachable)", nil
 }
 
-// access is what a descriptor may be used for.
-type access struct{ read, write bool }
-
-// access reads from fdinfo how the descriptor a magic link stands for was
-// opened. Links that are no descriptors give nothing.
-func (t *procTree) access(name string) (access, error) {
-	dir, num, _ := cutLast(name)
-	of, ok := strings.CutSuffix(dir, "/fd")
-	if !ok {
+// access tells what a descriptor of the caller may be used for, by the magic
+// link of /proc that led to object. Links that are no descriptors give nothing.
+func (c *Call) access(link string, object int) (access, error) {
+	dir, last, _ := cutLast(link)
+	num, err := strconv.ParseInt(last, 10, 32)
+	if err != nil || !strings.HasSuffix(dir, "/fd") {
 		return access{}, nil
 	}
-	text, err := readProc(t.s.cfg.Proc, of+"/fdinfo/"+num)
+	flags, err := c.fdFlags(int32(num), object)
+	if err == unix.EBADF {
+		err = unix.ENOENT
+	}
 	if err != nil {
-		return access{}, unix.ENOENT
+		return access{}, err
 	}
-	for line := range bytes.Lines(text) {
-		v, ok := bytes.CutPrefix(line, []byte("flags:"))
-		if !ok {
-			continue
-		}
-		flags, err := strconv.ParseUint(string(bytes.TrimSpace(v)), 8, 32)
-		if err != nil || flags&unix.O_PATH != 0 {
-			return access{}, err
-		}
-		mode := flags & unix.O_ACCMODE
-		return access{read: mode == unix.O_RDONLY || mode == unix.O_RDWR, write: mode == unix.O_WRONLY || mode == unix.O_RDWR}, nil
-	}
-	return access{}, unix.EIO
+	return accessOf(flags), nil
 }
 
 // opensProc judges an open of a file of /proc. Those of a process are left to

@@ -150,12 +150,12 @@ func (s *Supervisor) Serve(l *notify.Listener) error {
 }
 
 // heldEntry returns the limits of an inherited object; nil for any other.
-func (s *Supervisor) heldEntry(fd *sys.FD) (*plan.Entry, error) {
+func (s *Supervisor) heldEntry(fd int) (*plan.Entry, error) {
 	if len(s.cfg.Held) == 0 {
 		return nil, nil
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(fd.Int(), &st); err != nil {
+	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
 	}
 	id := plan.ID{Dev: uint64(st.Dev), Ino: st.Ino}
