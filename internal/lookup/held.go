@@ -1,7 +1,6 @@
 package lookup
 
 import (
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -105,24 +104,23 @@ func (n *Namespace) openAsSelf(e *Entry) (int, error) {
 }
 
 func (n *Namespace) openEntry(e *Entry) (int, error) {
-	var fd int
-	var err error
-	if e.Kind == plan.Tmpfs || e.Kind == plan.Proc {
-		fd, err = n.openSkeleton(e.Dest)
-	} else {
-		fd, err = sys.Open(unix.AT_FDCWD, e.source, unix.O_PATH|unix.O_NOFOLLOW, 0, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
+	if e.Kind != plan.Tmpfs && e.Kind != plan.Proc {
+		fd, err := sys.OpenPinned(e.source, e.id.Dev, e.id.Ino)
+		if err != nil {
+			return -1, err
+		}
+		return fd.Release(), nil
 	}
-	if errors.Is(err, unix.ELOOP) {
-		return -1, ErrChanged // a component became a symlink
-	}
+	fd, err := n.openSkeleton(e.Dest)
 	if err != nil {
 		return -1, err
 	}
-	if id, _, err := identity(fd); err != nil || id != e.id {
+	id, _, err := identity(fd)
+	if err == nil && id != e.id {
+		err = sys.ErrChanged
+	}
+	if err != nil {
 		unix.Close(fd)
-		if err == nil {
-			err = ErrChanged
-		}
 		return -1, err
 	}
 	return fd, nil

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/plan"
+	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -465,8 +466,8 @@ func TestSourceMustBeTheJudgedObject(t *testing.T) {
 		if err := BuildSkeleton(fd, p); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := New(p, fd); !errors.Is(err, ErrChanged) && !errors.Is(err, unix.ENOENT) {
-			t.Errorf("error %v, want %v", err, ErrChanged)
+		if _, err := New(p, fd); !errors.Is(err, sys.ErrChanged) && !errors.Is(err, unix.ENOENT) {
+			t.Errorf("error %v, want %v", err, sys.ErrChanged)
 		}
 	}
 }

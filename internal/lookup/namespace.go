@@ -32,10 +32,6 @@ import (
 	"github.com/capsicum-go/capsicum/rights"
 )
 
-// ErrChanged says that an entry's source is no longer the object that was
-// judged when the plan was made.
-var ErrChanged = errors.New("changed while starting")
-
 // ErrNoDevpts says that pseudo terminals of the sandbox's own need a mount.
 var ErrNoDevpts = errors.New("private pseudo terminals need the namespaces engine")
 
@@ -94,7 +90,8 @@ func (nd *node) kid(name string) *node {
 	return nd.kids[name]
 }
 
-// New opens the entries of p. skeleton is a directory filled by
+// New opens the entries of p; a source that is no longer the object that was
+// judged is [sys.ErrChanged]. skeleton is a directory filled by
 // [BuildSkeleton]; it stays the caller's and must outlive the namespace.
 func New(p *plan.Plan, skeleton int) (*Namespace, error) {
 	n := &Namespace{
