@@ -87,6 +87,11 @@ func (c *runCmd) run(a *app) (int, error) {
 }
 
 func (c *runCmd) start(a *app, p *policy.Policy, st *statusFile) (int, error) {
+	var l *launch.Launch
+	if !c.DryRun {
+		l = launch.Begin(p)
+		defer l.Close()
+	}
 	cwd, err := os.Getwd()
 	if err != nil {
 		return 0, fmt.Errorf("find the working directory: %w", err)
@@ -102,7 +107,7 @@ func (c *runCmd) start(a *app, p *policy.Policy, st *statusFile) (int, error) {
 	if c.DryRun {
 		return exitOK, c.show(a, p, pl, choice)
 	}
-	return launch.Run(p, pl, choice, launch.Options{Events: st.event})
+	return l.Run(pl, choice, launch.Options{Events: st.event})
 }
 
 func (c *runCmd) show(a *app, p *policy.Policy, pl *plan.Plan, choice launch.Choice) error {

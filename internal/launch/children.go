@@ -1,7 +1,6 @@
 package launch
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -23,62 +22,85 @@ import (
 // in the front's memory until they execute something.
 type children struct {
 	init    script.Sequence
-	program script.Sequence
+	first   script.Sequence // the program's steps that need no plan
+	program script.Sequence // and those that do
 
-	pid    script.Value // the program's, as init has it
-	ended  script.Value // not 0: init has seen the program end, and it is all over
-	status script.Value // its wait status then
+	initPID int          // 0 once collected
+	pid     script.Value // the program's, as init has it
+	ended   script.Value // not 0: init has seen the program end, and it is all over
+	status  script.Value // its wait status then
 
-	front, ctl              int // the control socket's ends: the front's, and init's
-	link                    link
-	setup                   *sys.FD
-	filter                  unix.SockFprog
-	filterReady, tellFilter *sys.FD // a pipe: a byte in it says that filter is filled in
-	rules                   *landlock.Ruleset
-	hold                    []*sys.FD // descriptors that the children use
+	engine     policy.Engine
+	front, ctl channel // the control socket's ends: the front's, and init's
+	link       link
+	cues       cues
+	setup      *sys.FD
+	rules      *landlock.Ruleset
+	root       *nsenv.Root
+	handed     *message
+	filter     unix.SockFprog
+	hold       []*sys.FD // descriptors that the children use
+
+	signals   *sys.FD // see [receive]
+	strangers []int   // children that the front had before
 }
 
-// prepare writes down everything that will happen between fork and exec.
-func prepare(s *setup, front, ctl int) (c *children, err error) {
-	c = &children{pid: script.NewValue(), ended: script.NewValue(), status: script.NewValue(), front: front, ctl: ctl}
+// newChildren makes them ready to start.
+func newChildren(p *policy.Policy, engine policy.Engine, fds []inherited) (c *children, err error) {
+	c = &children{engine: engine, front: channel{-1}, ctl: channel{-1}, pid: script.NewValue(), ended: script.NewValue(), status: script.NewValue()}
 	defer func() {
 		if err != nil {
-			c.close()
+			c.let()
+			c.kill()
 		}
 	}()
-	f, err := observe()
-	if err != nil {
+	if err := c.open(); err != nil {
 		return c, err
 	}
-	s.Held = held(s.FDs)
-	s.Filter = filterOptions(s, f)
-	if f.abi > 0 {
-		if c.rules, err = landlock.New(f.abi); err != nil {
-			return c, err
+	// The program may run, and a terminal's signal may be meant for it, before the
+	// front looks at the next one.
+	if c.signals, err = receive(); err != nil {
+		return c, err
+	}
+	if engine == policy.EngineLandlock {
+		// What the supervisor leaves behind when it is killed comes to us.
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return c, fmt.Errorf("become child subreaper: %w", err)
 		}
+		c.strangers = childrenOf(os.Getpid())
 	}
-	if c.link, err = newLink(); err != nil {
-		return c, err
-	}
-	c.hold = append(c.hold, c.link.program, c.link.init)
-	if c.setup, err = newSetupFile(); err != nil {
-		return c, err
-	}
-	c.hold = append(c.hold, c.setup)
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return c, fmt.Errorf("create pipe: %w", err)
-	}
-	c.filterReady, c.tellFilter = sys.NewFD(pipe[0]), sys.NewFD(pipe[1])
-	c.hold = append(c.hold, c.filterReady, c.tellFilter)
-	if err := c.prepareProgram(s); err != nil {
-		return c, err
-	}
-	return c, c.prepareInit(s)
+	c.prepareFirst(fds)
+	return c, c.prepareInit(p.Linger)
 }
 
-// open opens a file of the host for the children.
-func (c *children) open(name string, flags int) (*sys.FD, error) {
+// open opens everything that both sides hold.
+func (c *children) open() (err error) {
+	f, err := observe()
+	if err != nil {
+		return err
+	}
+	if f.abi > 0 {
+		if c.rules, err = landlock.New(f.abi); err != nil {
+			return err
+		}
+	}
+	if c.front, c.ctl, err = newChannel(); err != nil {
+		return err
+	}
+	if err := c.openLink(); err != nil {
+		return err
+	}
+	if err := c.openCues(); err != nil {
+		return err
+	}
+	if c.setup, err = newSetupFile(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// openFile opens a file of the host for the children.
+func (c *children) openFile(name string, flags int) (*sys.FD, error) {
 	n, err := unix.Open(name, flags|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
@@ -88,47 +110,50 @@ func (c *children) open(name string, flags int) (*sys.FD, error) {
 	return fd, nil
 }
 
-// close lets go of what only the children needed.
-func (c *children) close() {
-	for _, f := range c.hold {
-		f.Close()
-	}
-	if c.rules != nil {
-		c.rules.Close()
-	}
-}
-
-// start forks the sandbox's init.
-func (c *children) start(s *setup) (pid int, err error) {
+// start forks the sandbox's init, which forks the program, as far as both get
+// without a plan.
+func (c *children) start(net bool) (err error) {
+	defer c.let()
 	flags := unix.CLONE_VM | uintptr(unix.SIGCHLD)
-	if s.Engine == policy.EngineNamespaces {
+	if c.engine == policy.EngineNamespaces {
 		flags |= nsenv.CloneFlags
-		if !s.Net {
+		if !net {
 			flags |= unix.CLONE_NEWNET
 		}
 	}
-	if pid, err = script.Start(flags, &c.init); err != nil {
-		return 0, notStarted(err, s.Engine)
+	if c.initPID, err = script.Start(flags, &c.init); err != nil {
+		return notStarted(err, c.engine)
 	}
-	if err = c.finish(pid, s); err != nil {
-		err = errors.Join(fmt.Errorf("start the sandbox: %w", err), unix.Kill(pid, unix.SIGKILL))
-		_ = sys.Retry(func() error { _, err := unix.Wait4(pid, nil, 0, nil); return err })
-		return 0, err
+	if mappedByFront(c.engine) {
+		if err = nsenv.MapAll(c.initPID); err == nil {
+			err = c.cues.give()
+		}
 	}
-	return pid, nil
+	return err
 }
 
-// finish does, while the children are at work, what they need later: init its
-// identity mapping, the program its filter, and the supervisor, should there be
+// mappedByFront reports whether init's user namespace gets its mapping from
+// outside: only root may map more than itself, and only from there.
+func mappedByFront(e policy.Engine) bool { return e == policy.EngineNamespaces && os.Geteuid() == 0 }
+
+// plan prepares what depends on the plan.
+func (c *children) plan(s *setup) error {
+	f, err := observe()
+	if err != nil {
+		return err
+	}
+	s.Held = held(s.FDs)
+	s.Filter = filterOptions(s, f)
+	return c.prepareProgram(s)
+}
+
+// tell gives the children, while they are at work, what they need next: the
+// program the plan's steps, then its filter, and the supervisor, should there be
 // one, the setup.
-func (c *children) finish(pid int, s *setup) error {
-	if mappedByFront(s.Engine) {
-		if err := nsenv.MapAll(pid); err != nil {
-			return err
-		}
-		if err := (channel{c.front}).send(report{Kind: reportMapped}, -1); err != nil {
-			return err
-		}
+func (c *children) tell(s *setup) error {
+	c.first.Then(&c.program)
+	if err := c.cues.give(); err != nil {
+		return err
 	}
 	prog, err := syscalls.Compile(sysno.Native, s.Filter)
 	if err != nil {
@@ -139,12 +164,53 @@ func (c *children) finish(pid int, s *setup) error {
 		code[i] = unix.SockFilter(in)
 	}
 	c.filter = unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	if _, err := unix.Write(c.tellFilter.Int(), []byte{1}); err != nil {
-		return fmt.Errorf("hand over the filter: %w", err)
+	if err := c.cues.give(); err != nil {
+		return err
 	}
 	return s.write(c.setup)
 }
 
-// mappedByFront reports whether init's user namespace gets its mapping from
-// outside: only root may map more than itself, and only from there.
-func mappedByFront(e policy.Engine) bool { return e == policy.EngineNamespaces && os.Geteuid() == 0 }
+// let lets go of what only the children needed.
+func (c *children) let() {
+	for _, fd := range c.hold {
+		fd.Close()
+	}
+	c.ctl.close()
+}
+
+// kill ends what is still there of the sandbox, and lets go of it.
+func (c *children) kill() {
+	if c.initPID != 0 {
+		_ = unix.Kill(c.initPID, unix.SIGKILL)
+		_ = c.wait()
+		c.killLeft()
+	}
+	for _, fd := range []*sys.FD{c.cues.given, c.cues.lifeline, c.setup} {
+		fd.Close()
+	}
+	c.front.close()
+	if c.rules != nil {
+		c.rules.Close()
+	}
+}
+
+// killLeft ends what init left behind. A pid namespace ends with its init.
+func (c *children) killLeft() {
+	if c.engine == policy.EngineLandlock {
+		killDescendants(c.strangers)
+	}
+}
+
+// wait collects init.
+func (c *children) wait() unix.WaitStatus {
+	var status unix.WaitStatus
+	_ = sys.Retry(func() error { // ECHILD: collected already
+		_, err := unix.Wait4(c.initPID, &status, 0, nil)
+		return err
+	})
+	c.initPID = 0
+	return status
+}
+
+// disown leaves init, and what it supervises, to themselves.
+func (c *children) disown() { c.initPID = 0 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/capsicum-go/capsicum/internal/landlock"
 	"github.com/capsicum-go/capsicum/internal/plan"
@@ -104,10 +105,11 @@ type facts struct {
 	copies bool // pidfd_getfd works
 }
 
-func observe() (facts, error) {
+// observe tries them, once.
+var observe = sync.OnceValues(func() (facts, error) {
 	abi, err := landlock.ABI()
 	return facts{abi: abi, copies: sys.CanCopyDescriptors()}, err
-}
+})
 
 // lacking returns the rights that some entry withholds and that only the
 // supervisor can withhold, so that their calls ask.

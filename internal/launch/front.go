@@ -3,127 +3,141 @@ package launch
 import (
 	"errors"
 	"fmt"
-	"os"
-	"slices"
+	"io"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
-	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
-// start starts the sandbox's init and the program's process.
-func (f *front) start(s *setup) error {
-	ctl, stage, err := newChannel()
+// front is the command's side of one run.
+type front struct {
+	events   func(Event)
+	engine   policy.Engine
+	plan     *plan.Plan
+	children *children
+	program  *sys.FD // pidfd, nil until started
+	pid      int
+	kept     []inherited // what the program inherited, and we still hold
+	linger   bool
+	left     bool // the program has ended, and its orphans are the supervisor's
+
+	stops   int       // how often the program was reported stopped
+	stopped bool      // and it was not reported continued since
+	resumed time.Time // when we last were continued after it
+	nudge   time.Time // when to look whether it was continued, zero for never
+	nudged  int       // stops when nudge was set
+}
+
+// follow sees the program through to its end.
+func (f *front) follow() (int, error) {
+	for {
+		ready := [2]unix.PollFd{{Fd: int32(f.children.front.fd), Events: unix.POLLIN}, {Fd: int32(f.children.signals.Int()), Events: unix.POLLIN}}
+		n, err := unix.Poll(ready[:], f.patience())
+		if err != nil && err != unix.EINTR {
+			return 0, fmt.Errorf("wait for the sandbox: %w", err)
+		}
+		if n == 0 {
+			f.wake()
+		}
+		if n > 0 && ready[1].Revents != 0 {
+			f.forward()
+		}
+		if n > 0 && ready[0].Revents != 0 {
+			if done, status, err := f.hear(); done {
+				return status, err
+			}
+		}
+	}
+}
+
+// hear acts on one report and says whether it was the last.
+func (f *front) hear() (done bool, status int, err error) {
+	r, pidfd, err := f.children.front.receive()
+	if errors.Is(err, io.EOF) {
+		status, err = f.gone()
+		return true, status, err
+	}
 	if err != nil {
-		return err
+		return true, 0, err
 	}
-	defer stage.close()
-	f.ctl = ctl
-	if f.children, err = prepare(s, ctl.fd, stage.fd); err == nil {
-		f.init, err = f.children.start(s)
-		f.children.close()
-	}
-	if err != nil {
-		f.ctl.close()
-	}
-	return err
+	return f.handle(r, pidfd)
 }
 
-// failed says what went wrong between fork and exec, nil if nothing did.
-func (f *front) failed() error {
-	// Init fails when the program's process does: what happened there comes first.
-	for _, seq := range []*script.Sequence{&f.children.program, &f.children.init} {
-		var step *script.StepError
-		if !errors.As(seq.Err(), &step) {
-			continue
+// handle acts on one report and says whether it was the last.
+func (f *front) handle(r report, pidfd *sys.FD) (done bool, status int, err error) {
+	ws := unix.WaitStatus(r.Status)
+	switch r.Kind {
+	case reportStarted:
+		f.program = pidfd
+		f.pid = pidOf(pidfd)
+		if err := f.children.front.send(report{Kind: reportHeard}, -1); err != nil {
+			return true, 0, fmt.Errorf("answer the sandbox: %w", err)
 		}
-		switch step.What {
-		case stepExecute:
-			return cannotExecute(f.plan.Program.Path, step.Errno)
-		case stepCwd:
-			return &Refused{Exit: exitRefused, Errno: step.Errno,
-				Message: fmt.Sprintf("--cwd %s: %v", f.plan.Cwd, step.Errno)}
+		letGo(f.kept)
+		f.events(f.event("started"))
+	case reportStopped:
+		ev := f.event("stopped")
+		ev.Signal = int(ws.StopSignal())
+		f.events(ev)
+		f.stop(ws.StopSignal())
+	case reportContinued:
+		f.stopped = false
+		f.events(f.event("continued"))
+	case reportExited:
+		if f.left = f.linger; f.left {
+			f.children.disown()
+		} else {
+			f.children.wait()
 		}
-		r := &Refused{Exit: exitRefused, Errno: step.Errno, Message: step.Error()}
-		if step.Errno == unix.ESTALE {
-			r.Message = step.What + ": changed while the sandbox was starting"
-		}
-		// A machine may let a user namespace be made and nothing be done in it:
-		// AppArmor's rule on Ubuntu, a masked /proc in a container.
-		r.unavailable = f.engine == policy.EngineNamespaces &&
-			slices.Contains([]unix.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS}, step.Errno)
-		return r
+		status, err = f.exited(ws)
+		return true, status, err
+	case reportRefused:
+		f.children.wait()
+		f.children.killLeft()
+		return true, 0, refusedBy(r)
 	}
-	return nil
+	return false, 0, nil
 }
 
-// cannotExecute gives an exec error the status that a shell would give it.
-func cannotExecute(path string, errno unix.Errno) error {
-	r := &Refused{Exit: exitCannotExecute, Message: fmt.Sprintf("%s: %v", path, errno), Errno: errno}
-	if errno == unix.ENOENT {
-		r.Exit = exitNotFound
-		r.Message += " (the program, or the interpreter that it names)"
+// event is an event of this run.
+func (f *front) event(kind string) Event {
+	return Event{Type: kind, Engine: f.engine, PID: f.pid, Time: time.Now()}
+}
+
+// exited ends a run whose program has ended.
+func (f *front) exited(ws unix.WaitStatus) (int, error) {
+	if err := f.failed(); err != nil {
+		return 0, err
 	}
-	return r
-}
-
-// unavailable are the errnos with which a kernel, a sysctl, or a container's
-// profile says that there are no user namespaces to be had.
-var unavailable = map[unix.Errno]string{
-	unix.EPERM:  "user namespaces are refused here",
-	unix.EACCES: "user namespaces are refused here",
-	unix.ENOSPC: "no more user namespaces are allowed (user.max_user_namespaces)",
-	unix.EUSERS: "user namespaces are nested too deep",
-	unix.EINVAL: "this kernel has no user namespaces",
-	unix.ENOSYS: "this kernel has no user namespaces",
-}
-
-// notStarted explains why init could not be forked.
-func notStarted(err error, engine policy.Engine) error {
-	errno := errnoOf(err)
-	if why, ok := unavailable[errno]; ok && engine == policy.EngineNamespaces {
-		return &Refused{Exit: exitRefused, Errno: errno, unavailable: true,
-			Message: fmt.Sprintf("--engine=namespaces: %s: %v; see capsicum doctor", why, errno)}
+	ev := f.event("exited")
+	ev.Exit = ws.ExitStatus()
+	if ws.Signaled() {
+		ev.Signal = int(ws.Signal())
+		ev.Exit = exitSignal + ev.Signal
 	}
-	return refuseErr(err, "start the sandbox: %v", err)
+	f.events(ev)
+	return ev.Exit, nil
 }
 
-// errDynamic: the supervisor is executed in the sandbox's root, whose loader and
-// libraries the program may have written.
-var errDynamic = errors.New("this capsicum needs a loader; build it with CGO_ENABLED=0")
-
-// dynamic reports whether this executable needs a loader. The command does not;
-// a program that imports us and uses cgo does.
-func dynamic() bool {
-	const base = 7 // AT_BASE: where the loader was loaded
-	auxv, err := unix.Auxv()
-	return err != nil || slices.ContainsFunc(auxv, func(pair [2]uintptr) bool { return pair[0] == base && pair[1] != 0 })
-}
-
-// switches are the sysctls that turn user namespaces off for ordinary users,
-// and the value with which they do.
-var switches = []struct{ path, off string }{
-	{"/proc/sys/user/max_user_namespaces", "0"},
-	{"/proc/sys/kernel/unprivileged_userns_clone", "0"},
-	{"/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"},
-}
-
-// namespacesRefused reports a sysctl that rules the namespaces engine out. A nil
-// error is no promise: starting tells.
-func namespacesRefused() error {
-	if dynamic() {
-		return errDynamic
+// gone ends a run whose init, or supervisor, went away without a word. Either
+// the program ended before there was a supervisor, or its process failed before
+// it was handed over, or the supervisor was killed, and everything it supervised
+// goes with it.
+func (f *front) gone() (int, error) {
+	status := f.children.wait()
+	f.children.killLeft()
+	if f.children.ended.Load() != 0 {
+		return f.exited(unix.WaitStatus(f.children.status.Load()))
 	}
-	for i, s := range switches {
-		b, err := os.ReadFile(s.path)
-		if err != nil || len(b) == 0 || string(b[:len(b)-1]) != s.off {
-			continue
-		}
-		if i > 0 && os.Geteuid() == 0 {
-			continue // these bind ordinary users only
-		}
-		return fmt.Errorf("%s is %s: %w", s.path, s.off, unix.EPERM)
+	if err := f.failed(); err != nil {
+		return 0, err
 	}
-	return nil
+	if f.program == nil {
+		return 0, refuse("the sandbox ended before the program was started (wait status %#x)", uint32(status))
+	}
+	return exitSignal + int(unix.SIGKILL), nil
 }

@@ -12,15 +12,18 @@ import (
 )
 
 // link is the socket over which the program's process hands the filter's
-// listener to the sandbox's init, just before it executes the program.
-type link struct{ program, init *sys.FD }
+// listener to the sandbox's init, just before it executes the program: its ends'
+// numbers in the children.
+type link struct{ program, init int }
 
-func newLink() (link, error) {
+func (c *children) openLink() error {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return link{}, fmt.Errorf("create link socket: %w", err)
+		return fmt.Errorf("create link socket: %w", err)
 	}
-	return link{sys.NewFD(fds[0]), sys.NewFD(fds[1])}, nil
+	c.link = link{fds[0], fds[1]}
+	c.hold = append(c.hold, sys.NewFD(fds[0]), sys.NewFD(fds[1]))
+	return nil
 }
 
 // message is a packet with descriptors attached, which a step sends or receives.

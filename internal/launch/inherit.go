@@ -221,20 +221,3 @@ func allowInherited(rules *landlock.Ruleset, fds []inherited) error {
 	}
 	return nil
 }
-
-// refuse is an error of the caller's making, found before anything was started.
-func refuse(format string, args ...any) error {
-	return &Refused{Exit: exitRefused, Message: fmt.Sprintf(format, args...)}
-}
-
-// refuseErr is refuse with the errno behind it.
-func refuseErr(err error, format string, args ...any) error {
-	return &Refused{Exit: exitRefused, Message: fmt.Sprintf(format, args...), Errno: errnoOf(err)}
-}
-
-// errnoOf returns the errno in err, 0 without one.
-func errnoOf(err error) unix.Errno {
-	var errno unix.Errno
-	errors.As(err, &errno)
-	return errno
-}

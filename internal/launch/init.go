@@ -25,36 +25,36 @@ var supervisorEnv = []string{"GOMAXPROCS=16", "GOGC=off"}
 // signal but those that the Go runtime needs is blocked in it for good: a
 // terminal's signals are meant for the program, and one sent by the program must
 // not end its own supervisor.
-func (c *children) prepareInit(s *setup) error {
+func (c *children) prepareInit(linger bool) error {
 	seq := &c.init
-	exe, err := c.open("/proc/self/exe", unix.O_RDONLY)
+	exe, err := c.openFile("/proc/self/exe", unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
-	null, err := c.open(os.DevNull, unix.O_RDWR)
+	null, err := c.openFile(os.DevNull, unix.O_RDWR)
 	if err != nil {
 		return err
 	}
 
 	// An end of file is the front's death, for init and for the program's process.
-	for _, fd := range []int{c.front, c.tellFilter.Int()} {
+	for _, fd := range []int{c.front.fd, c.cues.lifeline.Int()} {
 		seq.Do("leave the front its sockets", unix.SYS_CLOSE, fd)
 	}
 	switch {
-	case mappedByFront(s.Engine):
-		awaitByte(seq, "wait for the identity mapping", c.ctl)
-	case s.Engine == policy.EngineNamespaces:
+	case mappedByFront(c.engine):
+		c.cues.await(seq, "wait for the identity mapping")
+	case c.engine == policy.EngineNamespaces:
 		nsenv.MapSelf(seq, os.Geteuid(), os.Getegid())
 	}
 	// What the program leaves behind comes to init, also without a pid namespace.
 	seq.Do("become child subreaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-	seq.Clone("fork the program", unix.CLONE_VM|uintptr(unix.SIGCHLD), &c.program, c.pid)
-	o := orders{ctl: channel{c.ctl}, setup: c.setup.Int(), listener: c.link.init.Int(), procfs: null.Int()}
+	seq.Clone("fork the program", unix.CLONE_VM|uintptr(unix.SIGCHLD), &c.first, c.pid)
+	o := orders{ctl: c.ctl, setup: c.setup.Int(), listener: c.link.init, procfs: null.Int()}
 	c.detach(o, exe.Int())
-	takeOver(seq, s.Engine, o)
+	takeOver(seq, c.engine, o)
 	c.announce()
-	c.wait(s.Linger, o.listener)
-	return c.supervise(s.Engine, o, exe.Int())
+	c.await(linger, o.listener)
+	return c.supervise(o, exe.Int())
 }
 
 // detach adds what makes init let go of everything that is the program's: whoever
@@ -86,20 +86,20 @@ func (c *children) announce() {
 	const what = "report the start"
 	m := newMessage(report{Kind: reportStarted}.encode(), 1)
 	c.init.Do(what, unix.SYS_PIDFD_OPEN, c.pid, 0).Into(m.fd(0))
-	c.init.Do(what, unix.SYS_SENDMSG, c.ctl, script.Struct(m), unix.MSG_NOSIGNAL)
+	c.init.Do(what, unix.SYS_SENDMSG, c.ctl.fd, script.Struct(m), unix.MSG_NOSIGNAL)
 	c.init.Do(what, unix.SYS_CLOSE, m.fd(0))
-	awaitByte(&c.init, what, c.ctl)
+	awaitByte(&c.init, what, c.ctl.fd)
 }
 
-// wait adds the wait for the first question, for anything that happens to a
+// await adds the wait for the first question, for anything that happens to a
 // child, and for the front's death. The end of the program is the end of the
 // sandbox, unless that lingers: init goes, and leaves the status where the front
 // reads it.
-func (c *children) wait(linger bool, listener int) {
+func (c *children) await(linger bool, listener int) {
 	const what = "wait for the program"
 	seq := &c.init
 	chld := uint64(1) << (unix.SIGCHLD - 1)
-	poll := &[3]unix.PollFd{{Events: unix.POLLIN}, {Fd: int32(c.ctl), Events: unix.POLLIN}, {Fd: int32(listener), Events: unix.POLLIN}}
+	poll := &[3]unix.PollFd{{Events: unix.POLLIN}, {Fd: int32(c.ctl.fd), Events: unix.POLLIN}, {Fd: int32(listener), Events: unix.POLLIN}}
 	signals := script.ValueAt((*uint32)(unsafe.Pointer(&poll[0].Fd)))
 	questions := script.ValueAt((*uint32)(unsafe.Pointer(&poll[2].Events))) // and Revents, its upper half
 	seq.Do(what, unix.SYS_SIGNALFD4, -1, script.Struct(&chld), 8, unix.SFD_CLOEXEC).Into(signals)
@@ -119,15 +119,15 @@ func (c *children) wait(linger bool, listener int) {
 // supervise adds the last steps: init executes this program as supervisor. That
 // is no open book to the program either while it starts: it has capabilities
 // that the program has not, or there is Landlock.
-func (c *children) supervise(engine policy.Engine, o orders, exe int) error {
+func (c *children) supervise(o orders, exe int) error {
 	const what = "start the supervisor"
 	seq := &c.init
 	switch {
 	case os.Geteuid() == 0:
-		if err := dropBounding(seq, "drop the supervisor's privileges", engine, supervising); err != nil {
+		if err := dropBounding(seq, "drop the supervisor's privileges", c.engine, supervising); err != nil {
 			return err
 		}
-	case engine == policy.EngineNamespaces:
+	case c.engine == policy.EngineNamespaces:
 		nsenv.KeepCapabilities(seq)
 	}
 	seq.Do(what, unix.SYS_PWRITE64, o.setup, c.pid.Pointer(), pidSize, 0)

@@ -43,7 +43,7 @@ const settle = 100 * time.Millisecond
 func (f *front) forward() {
 	var word [4]byte
 	for {
-		n, err := unix.Read(f.signals.Int(), word[:])
+		n, err := unix.Read(f.children.signals.Int(), word[:])
 		if err == unix.EINTR {
 			continue
 		}
@@ -67,7 +67,7 @@ func (f *front) pass(sig unix.Signal) {
 		return
 	}
 	if slices.Contains([]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT}, sig) {
-		_ = unix.Kill(f.init, unix.SIGKILL)
+		_ = unix.Kill(f.children.initPID, unix.SIGKILL)
 	}
 }
 

@@ -16,34 +16,41 @@ const (
 	stepCwd     = "enter working directory"
 )
 
-// prepareProgram writes the second child's steps, in the order in which each is
-// still allowed: names, privileges, Landlock, filter, limits, program.
-func (c *children) prepareProgram(s *setup) error {
-	seq := &c.program
+// prepareFirst writes the second child's first steps, for which the policy is
+// enough: it makes ready what every sandbox has, and waits for the plan.
+func (c *children) prepareFirst(fds []inherited) {
+	seq := &c.first
 	// Init's ends are init's alone: were they held here, too, nobody would notice
 	// that it is gone, and a call that asks would wait for ever.
-	for _, fd := range []int{c.ctl, c.link.init.Int()} {
+	for _, fd := range []int{c.ctl.fd, c.link.init} {
 		seq.Do("leave init its sockets", unix.SYS_CLOSE, fd)
 	}
-	handed := 1
-	if s.Engine == policy.EngineNamespaces {
-		handed = 2 // with the procfs
-	}
-	m := newMessage(make([]byte, 1), handed)
-	if s.Engine == policy.EngineNamespaces {
-		for _, in := range s.FDs {
+	c.handed = newMessage(make([]byte, 1), 1)
+	if c.engine == policy.EngineNamespaces {
+		c.handed = newMessage(make([]byte, 1), 2) // with the procfs
+		for _, in := range fds {
 			if in.isDir() {
 				nsenv.Directory(seq, in.Num, in.entry())
 			}
 		}
-		nsenv.Enter(seq, s.Plan, c.rules, m.fd(1))
+		c.root = nsenv.Begin(seq, c.rules, c.handed.fd(1))
+	}
+	c.cues.await(seq, "wait for the plan")
+}
+
+// prepareProgram writes the steps that the plan adds, in the order in which each
+// is still allowed: names, privileges, Landlock, filter, limits, program.
+func (c *children) prepareProgram(s *setup) error {
+	seq := &c.program
+	if c.engine == policy.EngineNamespaces {
+		c.root.Enter(seq, s.Plan)
 		if s.Hostname != "" {
 			seq.Do("--hostname "+s.Hostname, unix.SYS_SETHOSTNAME, script.String(s.Hostname), len(s.Hostname))
 		}
 	} else if err := allowExecution(s.Plan, c.rules); err != nil {
 		return err
 	}
-	if err := dropPrivileges(seq, s.Engine); err != nil {
+	if err := dropPrivileges(seq, c.engine); err != nil {
 		return err
 	}
 	if c.rules != nil {
@@ -52,10 +59,10 @@ func (c *children) prepareProgram(s *setup) error {
 		}
 		seq.Do("restrict with Landlock", unix.SYS_LANDLOCK_RESTRICT_SELF, c.rules.FD(), 0)
 	}
-	if err := c.installFilter(seq, m.fd(0)); err != nil {
+	if err := c.installFilter(seq); err != nil {
 		return err
 	}
-	handOver(seq, c.link.program.Int(), m)
+	handOver(seq, c.link.program, c.handed)
 	for _, in := range s.FDs {
 		if in.Num > 2 {
 			seq.Do("keep descriptor", unix.SYS_FCNTL, in.Num, unix.F_SETFD, 0)
@@ -82,18 +89,15 @@ func (i inherited) entry() *plan.Entry {
 	return &plan.Entry{Source: i.Path, ID: i.ID, Kind: plan.Dir, Rights: set}
 }
 
-// installFilter adds the installing of the filter, whose listener becomes known
-// as listener. The front generates the filter while the steps before this one
-// run, and then lets go on; see [children.finish].
-func (c *children) installFilter(seq *script.Sequence, listener script.Value) error {
-	const what = "install the system call filter"
+// installFilter adds the installing of the filter, which the front generates
+// while the steps before are at work; see [children.tell].
+func (c *children) installFilter(seq *script.Sequence) error {
 	flags, err := sys.ListenerFlags()
 	if err != nil {
 		return err
 	}
-	n := new(uint64)
-	seq.Do(what, unix.SYS_READ, c.filterReady.Int(), script.Struct(new(uint64)), 1).Into(low(n))
-	seq.Equal(what, n, 1, unix.EPIPE)
-	seq.Do(what, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, script.Struct(&c.filter)).Into(listener)
+	c.cues.await(seq, "wait for the filter")
+	seq.Do("install the system call filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags,
+		script.Struct(&c.filter)).Into(c.handed.fd(0))
 	return nil
 }

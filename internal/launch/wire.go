@@ -8,7 +8,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -105,10 +104,9 @@ type report struct {
 
 type reportKind uint8
 
-// From the front come mapped and heard, from init and the supervisor the others.
+// From the front comes heard, from init and the supervisor the others.
 const (
-	reportMapped  reportKind = iota + 1 // init's user namespace has its mapping
-	reportStarted                       // the program is about to be executed
+	reportStarted reportKind = iota + 1 // the program is about to be executed
 	reportHeard                         // the answer to started
 	reportStopped
 	reportContinued
@@ -148,34 +146,6 @@ func decodeReport(b []byte) (report, error) {
 		Kind: reportKind(b[0]), Unavailable: b[1] == 1,
 		Status: word(0), Errno: word(1), Exit: word(2), Message: string(b[reportHeader:]),
 	}, nil
-}
-
-// Refused says why the sandbox was not started. Exit is the status to end with.
-type Refused struct {
-	Exit        int
-	Message     string
-	Errno       syscall.Errno
-	unavailable bool
-}
-
-func (r *Refused) Error() string { return r.Message }
-
-// Unwrap makes the errno reachable, as if the refusal had happened in this process.
-func (r *Refused) Unwrap() error {
-	if r.Errno == 0 {
-		return nil
-	}
-	return r.Errno
-}
-
-// refusal turns an error of the supervisor into a report.
-func refusal(err error) report {
-	rep := report{Kind: reportRefused, Message: err.Error(), Exit: exitRefused, Errno: uint32(errnoOf(err))}
-	var known *Refused
-	if errors.As(err, &known) {
-		rep.Exit, rep.Unavailable = uint32(known.Exit), known.unavailable
-	}
-	return rep
 }
 
 // channel is one end of the packet socket between the front and stage two.
@@ -241,4 +211,9 @@ func attached(oob []byte) []*sys.FD {
 	return fds
 }
 
-func (c channel) close() { unix.Close(c.fd) }
+func (c *channel) close() {
+	if c.fd >= 0 {
+		unix.Close(c.fd)
+	}
+	c.fd = -1
+}

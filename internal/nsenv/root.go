@@ -29,14 +29,29 @@ const Changed = unix.ESTALE
 // lead through procfs, so covering it hides no source.
 const staging = "/proc"
 
-// Enter adds to seq what builds the private root of pl and makes it the root
-// and working directory. The process that runs it is alone in a fresh mount and
-// user namespace, and in a fresh pid namespace. The rules for what the program
-// may do there are added to ruleset, unless that is nil. procfs becomes a
-// descriptor of the sandbox's own procfs, whether or not the program sees it.
-func Enter(seq *script.Sequence, pl *plan.Plan, ruleset *landlock.Ruleset, procfs script.Value) {
-	b := &builder{seq: seq, pl: pl, rules: ruleset, proc: procfs, trees: map[landlock.Access]*rule{}, parts: map[string][]plan.Part{}}
+// Root is a private root in the making. The process that runs its steps is alone
+// in a fresh mount and user namespace, and in a fresh pid namespace.
+type Root struct{ b *builder }
+
+// Begin adds to seq what every private root begins with. The rules for what the
+// program may do there will be added to ruleset, unless that is nil. procfs
+// becomes a descriptor of the sandbox's own procfs, whether or not the program
+// sees it.
+func Begin(seq *script.Sequence, ruleset *landlock.Ruleset, procfs script.Value) *Root {
+	b := &builder{seq: seq, rules: ruleset, proc: procfs, trees: map[landlock.Access]*rule{}, parts: map[string][]plan.Part{}}
 	b.stage()
+	return &Root{b}
+}
+
+// Enter adds to seq, which runs after the steps of Begin, what puts the entries of
+// pl into the root and makes it the root and working directory.
+func (r *Root) Enter(seq *script.Sequence, pl *plan.Plan) {
+	b := r.b
+	b.seq, b.pl = seq, pl
+	for _, part := range pl.Skeleton() {
+		b.parts[part.In] = append(b.parts[part.In], part)
+	}
+	b.make("build the private root", b.root, b.parts[""])
 	b.scaffold()
 	for i := range pl.Entries {
 		b.show(&pl.Entries[i])
@@ -110,9 +125,6 @@ func (b *builder) stage() {
 	b.root, b.context = script.NewValue(), script.NewValue()
 	b.pinned, b.at, b.umask = script.NewValue(), script.NewValue(), script.NewValue()
 	b.stat = new(unix.Stat_t)
-	for _, part := range b.pl.Skeleton() {
-		b.parts[part.In] = append(b.parts[part.In], part)
-	}
 	const what = "build the private root"
 	b.seq.Do(what+": make mounts private", unix.SYS_MOUNT, empty, script.String("/"), nil, unix.MS_REC|unix.MS_PRIVATE, nil)
 	b.seq.Do(what, unix.SYS_UMASK, 0).Into(b.umask)
@@ -127,7 +139,6 @@ func (b *builder) stage() {
 	}
 	b.fresh("mount root tmpfs", fileSystem{"tmpfs", []string{"mode=0555"}, unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}, b.root)
 	b.seq.Do(what, unix.SYS_MOVE_MOUNT, b.root, empty, unix.AT_FDCWD, script.String(staging), unix.MOVE_MOUNT_F_EMPTY_PATH)
-	b.make(what, b.root, b.parts[""])
 }
 
 // fileSystem is a file system without a source.

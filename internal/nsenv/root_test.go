@@ -185,7 +185,7 @@ func enterAndExecute(in request) error {
 	} else {
 		MapSelf(&seq, os.Getuid(), os.Getgid())
 	}
-	Enter(&seq, in.Plan, nil, script.NewValue())
+	Begin(&seq, nil, script.NewValue()).Enter(&seq, in.Plan)
 	if err := seq.RestoreSignals(); err != nil {
 		return err
 	}
@@ -331,7 +331,7 @@ func TestEnterRefusesAnotherObject(t *testing.T) {
 			flags |= CloneFlags
 			MapSelf(&seq, os.Getuid(), os.Getgid())
 		}
-		Enter(&seq, &plan.Plan{Dirs: []string{"/"}, Entries: []plan.Entry{e}, Cwd: "/"}, nil, script.NewValue())
+		Begin(&seq, nil, script.NewValue()).Enter(&seq, &plan.Plan{Dirs: []string{"/"}, Entries: []plan.Entry{e}, Cwd: "/"})
 		pid, err := script.Start(flags, &seq)
 		if err != nil {
 			t.Fatal(err)

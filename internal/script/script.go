@@ -187,6 +187,16 @@ func (s *Sequence) add(what string, st step) Step {
 // Keep keeps everything that s needs alive until it is called.
 func (s *Sequence) Keep() { runtime.KeepAlive(s) }
 
+// Then makes the child that runs s go on with next after its last step, which it
+// must not have reached yet: a step before has to wait for whoever calls Then.
+// next must not be added to afterwards.
+func (s *Sequence) Then(next *Sequence) {
+	next.link()
+	end := &s.steps[len(s.steps)-1]
+	end.jump = &next.steps[0]
+	end.kind = kindSkip // its word is 0
+}
+
 // link fixes addresses: no step may be added afterwards. Running past the last
 // step must be impossible, so one that fails closes each list.
 func (s *Sequence) link() {

@@ -197,3 +197,32 @@ func TestSkip(t *testing.T) {
 		t.Error("ran past the last step")
 	}
 }
+
+// TestThen decides what comes next while the child is at work.
+func TestThen(t *testing.T) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	var first, second Sequence
+	first.Do("wait", unix.SYS_READ, pipe[0], Struct(new(uint64)), 1)
+	pid, err := Start(fork, &first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Do("x", unix.SYS_CLOSE, 9999)
+	first.Then(&second)
+	if _, err := unix.Write(pipe[1], []byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if st := status(t, pid); st.ExitStatus() != ExitStatus {
+		t.Errorf("status %#x, want exit %d", st, ExitStatus)
+	}
+	first.Keep()
+	second.Keep()
+	if err := second.Err(); !errors.Is(err, unix.EBADF) || first.Err() != nil {
+		t.Errorf("%v, %v, want nothing and %v", first.Err(), err, unix.EBADF)
+	}
+}
