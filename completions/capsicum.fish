@@ -42,7 +42,7 @@ complete -c capsicum -n __capsicum_run -l limit -x -a 'mem= procs= files= cpu=' 
 complete -c capsicum -n __capsicum_run -l linger -d 'What the program leaves behind may go on'
 complete -c capsicum -n __capsicum_run -l net -d "The host's network"
 complete -c capsicum -n __capsicum_run -l engine -x -a 'auto namespaces landlock' -d 'Which engine'
-complete -c capsicum -n __capsicum_run -l allow-weaker -x -a 'landlock proc hostname pty limits orphans signals devices' -d 'Accept one named loss'
+complete -c capsicum -n __capsicum_run -l allow-weaker -x -a 'landlock hostname pty' -d 'Accept one named loss'
 complete -c capsicum -n __capsicum_run -l dry-run -d 'Print what would exist, run nothing'
 complete -c capsicum -n __capsicum_run -l json -d 'With --dry-run, print JSON'
 complete -c capsicum -n __capsicum_run -l status-fd -x -d 'JSON lines about the program'

@@ -95,7 +95,7 @@ func TestCommandWords(t *testing.T) {
 func TestPolicy(t *testing.T) {
 	c := readRun(t, "--ro", "/a,b", "--rw", "/c", "--rox", "?/d:/e", "--rwx", "/f", "--cap", "/g=read,lookup",
 		"--system", "--tmp", "--no-dev", "--no-proc", "--pty", "--net", "--env", "A=b", "--clear-env", "--cwd", "/c",
-		"--hostname", "h", "--limit", "files=9", "--linger", "--engine", "landlock", "--allow-weaker", "proc", "--", "prog", "arg")
+		"--hostname", "h", "--limit", "files=9", "--linger", "--engine", "landlock", "--allow-weaker", "hostname", "--", "prog", "arg")
 	got, err := c.policy([]string{"PATH=/bin"})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestPolicy(t *testing.T) {
 		},
 		System: true, Tmp: true, Pty: true, Net: true, Env: []string{"A=b"}, Cwd: "/c", Hostname: "h",
 		Limits: []policy.Limit{{Flag: "--limit files=9", Resource: "files", Value: 9}}, Linger: true,
-		Engine: policy.EngineLandlock, AllowWeaker: []string{"proc"},
+		Engine: policy.EngineLandlock, AllowWeaker: []string{"hostname"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -244,7 +244,7 @@ func TestDryRun(t *testing.T) {
 	}
 	c := launch.Choice{Engine: policy.EngineLandlock,
 		Lines:  []launch.Enforced{{What: "/a", By: []string{"mount", "landlock"}}, {What: "/tmp", By: []string{"mount"}}},
-		Losses: []launch.Loss{{Name: "proc", What: "/proc", Why: "because"}}}
+		Losses: []launch.Loss{{Name: "pty", What: "--pty", Why: "because"}}}
 	var out bytes.Buffer
 	if err := newDryRun(p, pl, c).print(&out); err != nil {
 		t.Fatal(err)
@@ -262,7 +262,7 @@ func TestDryRun(t *testing.T) {
 		`(?m)^limit +mem=1$`,
 		`(?m)^linger `,
 		`(?m)^engine +landlock$`,
-		`(?m)^weaker +proc +/proc: because$`,
+		`(?m)^weaker +pty +--pty: because$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("no line like %s in\n%s", want, &out)

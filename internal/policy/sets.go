@@ -84,14 +84,9 @@ type Weaker struct {
 
 // weaker lists the losses that are not the loss of a single right.
 var weaker = []Weaker{
-	{"landlock", "no Landlock domain beneath the mounts or the supervisor: one layer instead of two"},
-	{"proc", "a /proc that also shows processes outside, where a private one can not be mounted"},
+	{"landlock", "no Landlock domain beneath the supervisor: one layer instead of two"},
 	{"hostname", "a host name of the sandbox's own, where there is no namespace for it"},
 	{"pty", "pseudo terminals of the sandbox's own, where they can not be mounted"},
-	{"limits", "a resource limit that this machine can not enforce for all processes of the sandbox together"},
-	{"orphans", "processes that outlive the program are not killed when the sandbox ends"},
-	{"signals", "the program may signal other processes of the same user"},
-	{"devices", "ioctl on granted devices is not filtered by Landlock"},
 }
 
 // WeakerNames returns every name that --allow-weaker knows: the losses that
