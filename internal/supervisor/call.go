@@ -104,7 +104,12 @@ func (c *Call) Dup(fd int32) (*sys.FD, error) {
 }
 
 // errNoGetfd says that pidfd_getfd is refused on this machine.
-var errNoGetfd = fmt.Errorf("copy descriptor of another process: %w", unix.EACCES)
+var errNoGetfd error = noGetfd{}
+
+type noGetfd struct{}
+
+func (noGetfd) Error() string { return "copy descriptor of another process: " + unix.EACCES.Error() }
+func (noGetfd) Unwrap() error { return unix.EACCES }
 
 // DupFull returns a copy of the caller's descriptor fd that shares its open
 // file: offset, flags, connection. It is refused with EACCES where the machine

@@ -114,17 +114,19 @@ var (
 )
 
 // fdHandlers answers calls on descriptors, under both engines.
-var fdHandlers = map[string]Handler{
-	"fchmod":       onFD(toChmod, false, chmodTo(1)),
-	"fchown":       onFD(toChown, false, chownTo(1)),
-	"fstat":        onFD(toStat, true, statTo(1)),
-	"fstatfs":      onFD(toStatfs, true, statfsTo(1)),
-	"ftruncate":    onFD(toTruncate, false, ftruncateTo),
-	"fsetxattr":    fdAttr(setValue, 1, plainArgs(2, 3, 4)),
-	"fgetxattr":    fdAttr(getValue, 1, plainArgs(2, 3, -1)),
-	"flistxattr":   fdAttr(listNames, -1, plainArgs(1, 2, -1)),
-	"fremovexattr": fdAttr(removeName, 1, plainArgs(-1, -1, -1)),
-	"flock":        flockCall,
+func fdHandlers() []answer {
+	return []answer{
+		{"fchmod", onFD(toChmod, false, chmodTo(1))},
+		{"fchown", onFD(toChown, false, chownTo(1))},
+		{"fstat", onFD(toStat, true, statTo(1))},
+		{"fstatfs", onFD(toStatfs, true, statfsTo(1))},
+		{"ftruncate", onFD(toTruncate, false, ftruncateTo)},
+		{"fsetxattr", fdAttr(setValue, 1, plainArgs(2, 3, 4))},
+		{"fgetxattr", fdAttr(getValue, 1, plainArgs(2, 3, -1))},
+		{"flistxattr", fdAttr(listNames, -1, plainArgs(1, 2, -1))},
+		{"fremovexattr", fdAttr(removeName, 1, plainArgs(-1, -1, -1))},
+		{"flock", flockCall},
+	}
 }
 
 // file runs f as the caller with a name that leads to the very object.
@@ -216,12 +218,12 @@ func (c *Call) mayGrow(s *subject, size int64) error {
 
 // attr is one operation on an extended attribute.
 type attr struct {
-	plain, acl need
+	plain, acl *need
 	do         func(c *Call, s *subject, name string, a attrArgs) (int, error)
 }
 
 // needs tells access lists from other attributes.
-func (op attr) needs(name string) need {
+func (op attr) needs(name string) *need {
 	if strings.HasPrefix(name, "system.posix_acl_") {
 		return op.acl
 	}
@@ -237,7 +239,7 @@ func (op attr) on(c *Call, s *subject, nameArg int, args func(*Call) (attrArgs, 
 	if err != nil {
 		return Fail(err)
 	}
-	return run(c, op.needs(name), s, func(c *Call, s *subject) (int, error) { return op.do(c, s, name, a) })
+	return run(c, *op.needs(name), s, func(c *Call, s *subject) (int, error) { return op.do(c, s, name, a) })
 }
 
 func fdAttr(op attr, nameArg int, args func(*Call) (attrArgs, error)) Handler {
@@ -255,13 +257,13 @@ func fdAttr(op attr, nameArg int, args func(*Call) (attrArgs, error)) Handler {
 }
 
 var (
-	getValue = attr{toGetAttr, toGetACL, func(c *Call, s *subject, name string, a attrArgs) (int, error) {
+	getValue = attr{&toGetAttr, &toGetACL, func(c *Call, s *subject, name string, a attrArgs) (int, error) {
 		return c.intoCaller(s, a, func(file string, buf []byte) (int, error) { return unix.Getxattr(file, name, buf) })
 	}}
-	listNames = attr{toListAttr, toListAttr, func(c *Call, s *subject, _ string, a attrArgs) (int, error) {
+	listNames = attr{&toListAttr, &toListAttr, func(c *Call, s *subject, _ string, a attrArgs) (int, error) {
 		return c.intoCaller(s, a, unix.Listxattr)
 	}}
-	setValue = attr{toSetAttr, toSetACL, func(c *Call, s *subject, name string, a attrArgs) (int, error) {
+	setValue = attr{&toSetAttr, &toSetACL, func(c *Call, s *subject, name string, a attrArgs) (int, error) {
 		if a.size > xattrSizeMax {
 			return 0, unix.E2BIG
 		}
@@ -271,7 +273,7 @@ var (
 		}
 		return 0, c.file(s, func(file string) error { return unix.Setxattr(file, name, value, a.flags) })
 	}}
-	removeName = attr{toRemoveAttr, toRemoveACL, func(c *Call, s *subject, name string, _ attrArgs) (int, error) {
+	removeName = attr{&toRemoveAttr, &toRemoveACL, func(c *Call, s *subject, name string, _ attrArgs) (int, error) {
 		return 0, c.file(s, func(file string) error { return unix.Removexattr(file, name) })
 	}}
 )

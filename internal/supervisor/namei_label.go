@@ -2,7 +2,7 @@ package supervisor
 
 import (
 	"bytes"
-	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 
@@ -23,9 +23,6 @@ const (
 	labelBits = 1<<40 - 1
 	maxLabels = 4096
 )
-
-// errLabels says that too many working directories are in use.
-var errLabels = errors.Join(errors.New("too many working directories"), unix.ENOMEM)
 
 type labelKey struct {
 	id   plan.ID
@@ -86,7 +83,7 @@ func (l *labels) add(proc *sys.FD, fd int, place lookup.Place) (uint64, error) {
 		}
 	}
 	if len(l.byID) >= l.max || l.next >= labelBits {
-		return 0, errLabels
+		return 0, fmt.Errorf("too many working directories: %w", unix.ENOMEM)
 	}
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {

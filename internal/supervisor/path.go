@@ -1,27 +1,12 @@
 package supervisor
 
 import (
-	"maps"
-
 	"github.com/capsicum-go/capsicum/internal/lookup"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
-
-// pathHandlers answers the calls that take a name under the landlock engine.
-func pathHandlers() map[string]Handler {
-	return merged(openHandlers, statHandlers, changeHandlers, metaHandlers, xattrHandlers, cwdHandlers, execHandlers)
-}
-
-func merged(tables ...map[string]Handler) map[string]Handler {
-	all := map[string]Handler{}
-	for _, t := range tables {
-		maps.Copy(all, t)
-	}
-	return all
-}
 
 // at says where a call keeps a directory descriptor and a name. A dir of cwd
 // means that the call has no directory argument.

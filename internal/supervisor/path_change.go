@@ -10,21 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var changeHandlers = map[string]Handler{
-	"mkdir":     makes(at{cwd, 0}, makeDir(1)),
-	"mkdirat":   makes(at{0, 1}, makeDir(2)),
-	"mknod":     makes(at{cwd, 0}, makeNode(1, 2)),
-	"mknodat":   makes(at{0, 1}, makeNode(2, 3)),
-	"symlink":   symlinks(0, at{cwd, 1}),
-	"symlinkat": symlinks(0, at{1, 2}),
-	"unlink":    removes(at{cwd, 0}, func(*Call) uint32 { return 0 }),
-	"rmdir":     removes(at{cwd, 0}, func(*Call) uint32 { return unix.AT_REMOVEDIR }),
-	"unlinkat":  removes(at{0, 1}, func(c *Call) uint32 { return uint32(c.Int(2)) }),
-	"rename":    renames(at{cwd, 0}, at{cwd, 1}, func(*Call) uint32 { return 0 }),
-	"renameat":  renames(at{0, 1}, at{2, 3}, func(*Call) uint32 { return 0 }),
-	"renameat2": renames(at{0, 1}, at{2, 3}, func(c *Call) uint32 { return uint32(c.Int(4)) }),
-	"link":      links(at{cwd, 0}, at{cwd, 1}, func(*Call) uint32 { return 0 }),
-	"linkat":    links(at{0, 1}, at{2, 3}, func(c *Call) uint32 { return uint32(c.Int(4)) }),
+func changeHandlers() []answer {
+	return []answer{
+		{"mkdir", makes(at{cwd, 0}, makeDir(1))},
+		{"mkdirat", makes(at{0, 1}, makeDir(2))},
+		{"mknod", makes(at{cwd, 0}, makeNode(1, 2))},
+		{"mknodat", makes(at{0, 1}, makeNode(2, 3))},
+		{"symlink", symlinks(0, at{cwd, 1})},
+		{"symlinkat", symlinks(0, at{1, 2})},
+		{"unlink", removes(at{cwd, 0}, func(*Call) uint32 { return 0 })},
+		{"rmdir", removes(at{cwd, 0}, func(*Call) uint32 { return unix.AT_REMOVEDIR })},
+		{"unlinkat", removes(at{0, 1}, func(c *Call) uint32 { return uint32(c.Int(2)) })},
+		{"rename", renames(at{cwd, 0}, at{cwd, 1}, func(*Call) uint32 { return 0 })},
+		{"renameat", renames(at{0, 1}, at{2, 3}, func(*Call) uint32 { return 0 })},
+		{"renameat2", renames(at{0, 1}, at{2, 3}, func(c *Call) uint32 { return uint32(c.Int(4)) })},
+		{"link", links(at{cwd, 0}, at{cwd, 1}, func(*Call) uint32 { return 0 })},
+		{"linkat", links(at{0, 1}, at{2, 3}, func(c *Call) uint32 { return uint32(c.Int(4)) })},
+	}
 }
 
 // parent finds the directory of n's last component.

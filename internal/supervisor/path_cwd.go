@@ -7,13 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var cwdHandlers = map[string]Handler{
-	"chdir":     chdir,
-	"fchdir":    fchdir,
-	"getcwd":    getcwd,
-	"setrlimit": hidingLabel(0, func(*Call) error { return nil }),
-	"getrlimit": hidingLabel(0, func(c *Call) error { return writeUnlimited(c, c.Arg(1)) }),
-	"prlimit64": hidingLabel(1, func(c *Call) error { return writeUnlimited(c, c.Arg(3)) }),
+func cwdHandlers() []answer {
+	return []answer{
+		{"chdir", chdir},
+		{"fchdir", fchdir},
+		{"getcwd", getcwd},
+		{"setrlimit", hidingLabel(0, func(*Call) error { return nil })},
+		{"getrlimit", hidingLabel(0, func(c *Call) error { return writeUnlimited(c, c.Arg(1)) })},
+		{"prlimit64", hidingLabel(1, func(c *Call) error { return writeUnlimited(c, c.Arg(3)) })},
+	}
 }
 
 const chdirReason = "a working directory grants nothing: every name that starts there is judged on its own"

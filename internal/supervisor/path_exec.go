@@ -7,9 +7,11 @@ import (
 
 const execFlags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_EMPTY_PATH
 
-var execHandlers = map[string]Handler{
-	"execve":   executes(at{cwd, 0}, func(*Call) uint64 { return 0 }),
-	"execveat": known(4, execFlags, executes(at{0, 1}, func(c *Call) uint64 { return uint64(uint32(c.Int(4))) })),
+func execHandlers() []answer {
+	return []answer{
+		{"execve", executes(at{cwd, 0}, func(*Call) uint64 { return 0 })},
+		{"execveat", known(4, execFlags, executes(at{0, 1}, func(c *Call) uint64 { return uint64(uint32(c.Int(4))) }))},
+	}
 }
 
 const execReason = "Landlock lets the kernel execute what is granted and nothing else, whatever name it reads"

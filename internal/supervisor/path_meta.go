@@ -11,19 +11,21 @@ import (
 
 const linkFlags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_EMPTY_PATH
 
-var metaHandlers = map[string]Handler{
-	"chmod":             onObject(at{cwd, 0}, followed, chmods(1)),
-	"fchmodat":          onObject(at{0, 1}, followed, chmods(2)),
-	"fchmodat2":         known(3, linkFlags, onObject(at{0, 1}, atFlags(3), chmods(2))),
-	"chown":             onObject(at{cwd, 0}, followed, chowns(1)),
-	"lchown":            onObject(at{cwd, 0}, notFollowed, chowns(1)),
-	"fchownat":          known(4, linkFlags, onObject(at{0, 1}, atFlags(4), chowns(2))),
-	"utime":             timed(at{cwd, 0}, 1, noFlags, secondsPair),
-	"utimes":            timed(at{cwd, 0}, 1, noFlags, timevals),
-	"futimesat":         timed(at{0, 1}, 2, noFlags, timevals),
-	"utimensat":         known(3, linkFlags, timed(at{0, 1}, 2, atFlags(3), timespecs)),
-	"truncate":          onObject(at{cwd, 0}, followed, truncates),
-	"inotify_add_watch": watches,
+func metaHandlers() []answer {
+	return []answer{
+		{"chmod", onObject(at{cwd, 0}, followed, chmods(1))},
+		{"fchmodat", onObject(at{0, 1}, followed, chmods(2))},
+		{"fchmodat2", known(3, linkFlags, onObject(at{0, 1}, atFlags(3), chmods(2)))},
+		{"chown", onObject(at{cwd, 0}, followed, chowns(1))},
+		{"lchown", onObject(at{cwd, 0}, notFollowed, chowns(1))},
+		{"fchownat", known(4, linkFlags, onObject(at{0, 1}, atFlags(4), chowns(2)))},
+		{"utime", timed(at{cwd, 0}, 1, noFlags, secondsPair)},
+		{"utimes", timed(at{cwd, 0}, 1, noFlags, timevals)},
+		{"futimesat", timed(at{0, 1}, 2, noFlags, timevals)},
+		{"utimensat", known(3, linkFlags, timed(at{0, 1}, 2, atFlags(3), timespecs))},
+		{"truncate", onObject(at{cwd, 0}, followed, truncates)},
+		{"inotify_add_watch", watches},
+	}
 }
 
 // mayChange asks for a right on an object's metadata.

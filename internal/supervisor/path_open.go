@@ -12,13 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var openHandlers = map[string]Handler{
-	"open":   opens(at{cwd, 0}, func(c *Call) (opening, error) { return plainOpening(c.Arg(1), c.Arg(2)), nil }),
-	"openat": opens(at{0, 1}, func(c *Call) (opening, error) { return plainOpening(c.Arg(2), c.Arg(3)), nil }),
-	"creat": opens(at{cwd, 0}, func(c *Call) (opening, error) {
-		return plainOpening(unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.Arg(1)), nil
-	}),
-	"openat2": opens(at{0, 1}, openHow),
+func openHandlers() []answer {
+	return []answer{
+		{"open", opens(at{cwd, 0}, func(c *Call) (opening, error) { return plainOpening(c.Arg(1), c.Arg(2)), nil })},
+		{"openat", opens(at{0, 1}, func(c *Call) (opening, error) { return plainOpening(c.Arg(2), c.Arg(3)), nil })},
+		{"creat", opens(at{cwd, 0}, func(c *Call) (opening, error) {
+			return plainOpening(unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.Arg(1)), nil
+		})},
+		{"openat2", opens(at{0, 1}, openHow)},
+	}
 }
 
 // createTries bounds how often a name may appear and vanish between looking

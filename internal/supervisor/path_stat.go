@@ -8,19 +8,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var statHandlers = map[string]Handler{
-	"stat":  onObject(at{cwd, 0}, followed, statInto(1)),
-	"lstat": onObject(at{cwd, 0}, notFollowed, statInto(1)),
-	"newfstatat": known(3, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT|syncType,
-		onObject(at{0, 1}, atFlags(3), statInto(2))),
-	"statx": known(2, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT|syncType,
-		onObject(at{0, 1}, atFlags(2), statxInto)),
-	"access":     onObject(at{cwd, 0}, followed, accesses(1, nil)),
-	"faccessat":  onObject(at{0, 1}, followed, accesses(2, nil)),
-	"faccessat2": known(3, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_EACCESS, onObject(at{0, 1}, atFlags(3), accesses(2, atFlags(3)))),
-	"readlink":   readlinks(at{cwd, 0}, 1, 2),
-	"readlinkat": readlinks(at{0, 1}, 2, 3),
-	"statfs":     onObject(at{cwd, 0}, followed, statfsInto),
+func statHandlers() []answer {
+	return []answer{
+		{"stat", onObject(at{cwd, 0}, followed, statInto(1))},
+		{"lstat", onObject(at{cwd, 0}, notFollowed, statInto(1))},
+		{"newfstatat", known(3, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT|syncType,
+			onObject(at{0, 1}, atFlags(3), statInto(2)))},
+		{"statx", known(2, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT|syncType,
+			onObject(at{0, 1}, atFlags(2), statxInto))},
+		{"access", onObject(at{cwd, 0}, followed, accesses(1, nil))},
+		{"faccessat", onObject(at{0, 1}, followed, accesses(2, nil))},
+		{"faccessat2", known(3, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_EACCESS, onObject(at{0, 1}, atFlags(3), accesses(2, atFlags(3))))},
+		{"readlink", readlinks(at{cwd, 0}, 1, 2)},
+		{"readlinkat", readlinks(at{0, 1}, 2, 3)},
+		{"statfs", onObject(at{cwd, 0}, followed, statfsInto)},
+	}
 }
 
 // mayStat asks for Fstat; an own descriptor of something outside may always be

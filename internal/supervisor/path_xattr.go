@@ -16,19 +16,21 @@ const (
 	xattrSizeMax = 65536
 )
 
-var xattrHandlers = map[string]Handler{
-	"setxattr":      xattr(at{cwd, 0}, followed, setAttr, 1, plainArgs(2, 3, 4)),
-	"lsetxattr":     xattr(at{cwd, 0}, notFollowed, setAttr, 1, plainArgs(2, 3, 4)),
-	"getxattr":      xattr(at{cwd, 0}, followed, getAttr, 1, plainArgs(2, 3, -1)),
-	"lgetxattr":     xattr(at{cwd, 0}, notFollowed, getAttr, 1, plainArgs(2, 3, -1)),
-	"listxattr":     xattr(at{cwd, 0}, followed, listAttr, -1, plainArgs(1, 2, -1)),
-	"llistxattr":    xattr(at{cwd, 0}, notFollowed, listAttr, -1, plainArgs(1, 2, -1)),
-	"removexattr":   xattr(at{cwd, 0}, followed, removeAttr, 1, plainArgs(-1, -1, -1)),
-	"lremovexattr":  xattr(at{cwd, 0}, notFollowed, removeAttr, 1, plainArgs(-1, -1, -1)),
-	"setxattrat":    known(2, linkFlags, xattr(at{0, 1}, atFlags(2), setAttr, 3, structArgs(4, 5))),
-	"getxattrat":    known(2, linkFlags, xattr(at{0, 1}, atFlags(2), getAttr, 3, structArgs(4, 5))),
-	"listxattrat":   known(2, linkFlags, xattr(at{0, 1}, atFlags(2), listAttr, -1, plainArgs(3, 4, -1))),
-	"removexattrat": known(2, linkFlags, xattr(at{0, 1}, atFlags(2), removeAttr, 3, plainArgs(-1, -1, -1))),
+func xattrHandlers() []answer {
+	return []answer{
+		{"setxattr", xattr(at{cwd, 0}, followed, setAttr, 1, plainArgs(2, 3, 4))},
+		{"lsetxattr", xattr(at{cwd, 0}, notFollowed, setAttr, 1, plainArgs(2, 3, 4))},
+		{"getxattr", xattr(at{cwd, 0}, followed, getAttr, 1, plainArgs(2, 3, -1))},
+		{"lgetxattr", xattr(at{cwd, 0}, notFollowed, getAttr, 1, plainArgs(2, 3, -1))},
+		{"listxattr", xattr(at{cwd, 0}, followed, listAttr, -1, plainArgs(1, 2, -1))},
+		{"llistxattr", xattr(at{cwd, 0}, notFollowed, listAttr, -1, plainArgs(1, 2, -1))},
+		{"removexattr", xattr(at{cwd, 0}, followed, removeAttr, 1, plainArgs(-1, -1, -1))},
+		{"lremovexattr", xattr(at{cwd, 0}, notFollowed, removeAttr, 1, plainArgs(-1, -1, -1))},
+		{"setxattrat", known(2, linkFlags, xattr(at{0, 1}, atFlags(2), setAttr, 3, structArgs(4, 5)))},
+		{"getxattrat", known(2, linkFlags, xattr(at{0, 1}, atFlags(2), getAttr, 3, structArgs(4, 5)))},
+		{"listxattrat", known(2, linkFlags, xattr(at{0, 1}, atFlags(2), listAttr, -1, plainArgs(3, 4, -1)))},
+		{"removexattrat", known(2, linkFlags, xattr(at{0, 1}, atFlags(2), removeAttr, 3, plainArgs(-1, -1, -1)))},
+	}
 }
 
 // attrArgs is where an attribute's value is and how it is to be set.

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,7 +99,7 @@ func (v *procView) stepRoot(name string) (lookup.ProcStep, error) {
 		}
 		return v.open(name, lookup.ProcDir)
 	}
-	kind, ok := machineFiles[name]
+	kind, ok := kindOf(machineFiles, name)
 	if !ok {
 		return lookup.ProcStep{}, unix.ENOENT
 	}
@@ -108,7 +109,7 @@ func (v *procView) stepRoot(name string) (lookup.ProcStep, error) {
 // stepSys shows the kernel's settings, read only. The network's are those of a
 // network the sandbox may not have.
 func (v *procView) stepSys(dir, name string) (lookup.ProcStep, error) {
-	if dir == "sys" && !sysDirs[name] {
+	if dir == "sys" && !slices.Contains(sysDirs, name) {
 		return lookup.ProcStep{}, unix.ENOENT
 	}
 	st, err := v.open(dir+"/"+name, lookup.ProcFile)
@@ -155,11 +156,11 @@ func (v *procView) stepProcess(dir, rest, name string) (lookup.ProcStep, error) 
 }
 
 func (v *procView) stepOwn(full, name string) (lookup.ProcStep, error) {
-	if text, ok := planTables[name]; ok {
+	if text := planTable(name); text != nil {
 		fd, err := v.p.proc.table(name, text)
 		return lookup.ProcStep{FD: fd, Name: full, Kind: lookup.ProcFile}, err
 	}
-	kind, ok := processFiles[name]
+	kind, ok := kindOf(processFiles, name)
 	switch {
 	case !ok:
 		return lookup.ProcStep{}, unix.ENOENT
@@ -348,7 +349,7 @@ func writable(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	_, ok := number(first)
 	_, last, _ := cutLast(name)
-	return ok && planTables[last] == nil
+	return ok && planTable(last) == nil
 }
 
 func accessProc(place *lookup.Place, mode uint32) error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/capsicum-go/capsicum/internal/lookup"
 	"github.com/capsicum-go/capsicum/internal/plan"
@@ -11,43 +12,73 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// machineFiles are the names of /proc that are about the machine. What tells of
-// other users' doings, of addresses or of the network is not among them.
-var machineFiles = map[string]lookup.ProcKind{
-	"buddyinfo": lookup.ProcFile, "cgroups": lookup.ProcFile, "cpuinfo": lookup.ProcFile, "crypto": lookup.ProcFile,
-	"devices": lookup.ProcFile, "filesystems": lookup.ProcFile, "loadavg": lookup.ProcFile, "meminfo": lookup.ProcFile,
-	"misc": lookup.ProcFile, "stat": lookup.ProcFile, "swaps": lookup.ProcFile, "uptime": lookup.ProcFile,
-	"version": lookup.ProcFile, "vmstat": lookup.ProcFile, "zoneinfo": lookup.ProcFile,
-	"sys": lookup.ProcDir,
+// procFile is a name that a directory of /proc shows.
+type procFile struct {
+	name string
+	kind lookup.ProcKind
 }
 
-var sysDirs = map[string]bool{"fs": true, "kernel": true, "vm": true, "user": true}
+func kindOf(files []procFile, name string) (lookup.ProcKind, bool) {
+	i := slices.IndexFunc(files, func(f procFile) bool { return f.name == name })
+	if i < 0 {
+		return 0, false
+	}
+	return files[i].kind, true
+}
+
+// machineFiles are the names of /proc that are about the machine. What tells of
+// other users' doings, of addresses or of the network is not among them.
+var machineFiles = []procFile{
+	{"buddyinfo", lookup.ProcFile}, {"cgroups", lookup.ProcFile}, {"cpuinfo", lookup.ProcFile}, {"crypto", lookup.ProcFile},
+	{"devices", lookup.ProcFile}, {"filesystems", lookup.ProcFile}, {"loadavg", lookup.ProcFile}, {"meminfo", lookup.ProcFile},
+	{"misc", lookup.ProcFile}, {"stat", lookup.ProcFile}, {"swaps", lookup.ProcFile}, {"uptime", lookup.ProcFile},
+	{"version", lookup.ProcFile}, {"vmstat", lookup.ProcFile}, {"zoneinfo", lookup.ProcFile},
+	{"sys", lookup.ProcDir},
+}
+
+var sysDirs = []string{"fs", "kernel", "vm", "user"}
 
 // processFiles are the names in a process's directory. Missing are those that
 // show the host's mounts and network, and map_files, which reopens mappings.
-var processFiles = map[string]lookup.ProcKind{
-	"attr": lookup.ProcDir, "fd": lookup.ProcDir, "fdinfo": lookup.ProcDir, "ns": lookup.ProcDir, "task": lookup.ProcDir,
-	"cwd": lookup.ProcMagic, "exe": lookup.ProcMagic, "root": lookup.ProcMagic,
-	"arch_status": lookup.ProcFile, "auxv": lookup.ProcFile, "cgroup": lookup.ProcFile, "children": lookup.ProcFile,
-	"clear_refs": lookup.ProcFile, "cmdline": lookup.ProcFile, "comm": lookup.ProcFile, "coredump_filter": lookup.ProcFile,
-	"cpuset": lookup.ProcFile, "environ": lookup.ProcFile, "gid_map": lookup.ProcFile, "io": lookup.ProcFile,
-	"limits": lookup.ProcFile, "loginuid": lookup.ProcFile, "maps": lookup.ProcFile, "mem": lookup.ProcFile,
-	"numa_maps": lookup.ProcFile, "oom_adj": lookup.ProcFile, "oom_score": lookup.ProcFile, "oom_score_adj": lookup.ProcFile,
-	"pagemap": lookup.ProcFile, "personality": lookup.ProcFile, "projid_map": lookup.ProcFile, "sched": lookup.ProcFile,
-	"schedstat": lookup.ProcFile, "sessionid": lookup.ProcFile, "setgroups": lookup.ProcFile, "smaps": lookup.ProcFile,
-	"smaps_rollup": lookup.ProcFile, "stack": lookup.ProcFile, "stat": lookup.ProcFile, "statm": lookup.ProcFile,
-	"status": lookup.ProcFile, "syscall": lookup.ProcFile, "timers": lookup.ProcFile, "timerslack_ns": lookup.ProcFile,
-	"uid_map": lookup.ProcFile, "wchan": lookup.ProcFile,
+var processFiles = []procFile{
+	{"attr", lookup.ProcDir}, {"fd", lookup.ProcDir}, {"fdinfo", lookup.ProcDir}, {"ns", lookup.ProcDir}, {"task", lookup.ProcDir},
+	{"cwd", lookup.ProcMagic}, {"exe", lookup.ProcMagic}, {"root", lookup.ProcMagic},
+	{"arch_status", lookup.ProcFile}, {"auxv", lookup.ProcFile}, {"cgroup", lookup.ProcFile}, {"children", lookup.ProcFile},
+	{"clear_refs", lookup.ProcFile}, {"cmdline", lookup.ProcFile}, {"comm", lookup.ProcFile}, {"coredump_filter", lookup.ProcFile},
+	{"cpuset", lookup.ProcFile}, {"environ", lookup.ProcFile}, {"gid_map", lookup.ProcFile}, {"io", lookup.ProcFile},
+	{"limits", lookup.ProcFile}, {"loginuid", lookup.ProcFile}, {"maps", lookup.ProcFile}, {"mem", lookup.ProcFile},
+	{"numa_maps", lookup.ProcFile}, {"oom_adj", lookup.ProcFile}, {"oom_score", lookup.ProcFile}, {"oom_score_adj", lookup.ProcFile},
+	{"pagemap", lookup.ProcFile}, {"personality", lookup.ProcFile}, {"projid_map", lookup.ProcFile}, {"sched", lookup.ProcFile},
+	{"schedstat", lookup.ProcFile}, {"sessionid", lookup.ProcFile}, {"setgroups", lookup.ProcFile}, {"smaps", lookup.ProcFile},
+	{"smaps_rollup", lookup.ProcFile}, {"stack", lookup.ProcFile}, {"stat", lookup.ProcFile}, {"statm", lookup.ProcFile},
+	{"status", lookup.ProcFile}, {"syscall", lookup.ProcFile}, {"timers", lookup.ProcFile}, {"timerslack_ns", lookup.ProcFile},
+	{"uid_map", lookup.ProcFile}, {"wchan", lookup.ProcFile},
 }
 
 // planTables are files whose text is made from the plan.
-var planTables = map[string]func([]*lookup.Entry) string{"mounts": mountsText, "mountinfo": mountinfoText}
+var planTables = []struct {
+	name string
+	text func([]*lookup.Entry) string
+}{{"mounts", mountsText}, {"mountinfo", mountinfoText}}
+
+// planTable returns what makes the text of such a file, nil for any other.
+func planTable(name string) func([]*lookup.Entry) string {
+	for _, t := range planTables {
+		if t.name == name {
+			return t.text
+		}
+	}
+	return nil
+}
 
 // fsNames names the file systems programs ask about by their magic number.
-var fsNames = map[int64]string{
-	unix.EXT4_SUPER_MAGIC: "ext4", unix.TMPFS_MAGIC: "tmpfs", unix.XFS_SUPER_MAGIC: "xfs", unix.BTRFS_SUPER_MAGIC: "btrfs",
-	unix.OVERLAYFS_SUPER_MAGIC: "overlay", unix.NFS_SUPER_MAGIC: "nfs", unix.FUSE_SUPER_MAGIC: "fuse", unix.PROC_SUPER_MAGIC: "proc",
-	unix.SQUASHFS_MAGIC: "squashfs", unix.ISOFS_SUPER_MAGIC: "iso9660", unix.MSDOS_SUPER_MAGIC: "vfat",
+var fsNames = []struct {
+	magic int64
+	name  string
+}{
+	{unix.EXT4_SUPER_MAGIC, "ext4"}, {unix.TMPFS_MAGIC, "tmpfs"}, {unix.XFS_SUPER_MAGIC, "xfs"}, {unix.BTRFS_SUPER_MAGIC, "btrfs"},
+	{unix.OVERLAYFS_SUPER_MAGIC, "overlay"}, {unix.NFS_SUPER_MAGIC, "nfs"}, {unix.FUSE_SUPER_MAGIC, "fuse"}, {unix.PROC_SUPER_MAGIC, "proc"},
+	{unix.SQUASHFS_MAGIC, "squashfs"}, {unix.ISOFS_SUPER_MAGIC, "iso9660"}, {unix.MSDOS_SUPER_MAGIC, "vfat"},
 }
 
 // mountLine is what both tables know of one grant.
@@ -61,8 +92,12 @@ func mountLine(e *lookup.Entry) (fs, options string) {
 		name = "/"
 	}
 	fs = "none"
-	if unix.Statfs(name, &st) == nil && fsNames[int64(st.Type)] != "" {
-		fs = fsNames[int64(st.Type)]
+	if unix.Statfs(name, &st) == nil {
+		for _, known := range fsNames {
+			if known.magic == int64(st.Type) {
+				fs = known.name
+			}
+		}
 	}
 	if e.Kind == plan.Tmpfs {
 		fs = "tmpfs"
@@ -74,13 +109,15 @@ func mountLine(e *lookup.Entry) (fs, options string) {
 }
 
 // escaped writes a name as the kernel does in these tables.
-var escaped = strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
+var escaped = sync.OnceValue(func() *strings.Replacer {
+	return strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`)
+})
 
 func mountsText(entries []*lookup.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
 		fs, options := mountLine(e)
-		fmt.Fprintf(&b, "%s %s %s %s 0 0\n", fs, escaped.Replace(e.Dest), fs, options)
+		fmt.Fprintf(&b, "%s %s %s %s 0 0\n", fs, escaped().Replace(e.Dest), fs, options)
 	}
 	return b.String()
 }
@@ -90,7 +127,7 @@ func mountinfoText(entries []*lookup.Entry) string {
 	for i, e := range entries {
 		fs, options := mountLine(e)
 		fmt.Fprintf(&b, "%d 1 %d:%d / %s %s - %s %s %s\n", i+2, unix.Major(e.ID.Dev), unix.Minor(e.ID.Dev),
-			escaped.Replace(e.Dest), options, fs, fs, options)
+			escaped().Replace(e.Dest), options, fs, fs, options)
 	}
 	return b.String()
 }
@@ -174,12 +211,12 @@ func (t *procTree) refresh() error {
 
 // fixtures makes the names that are always in /proc.
 func (t *procTree) fixtures(fd int) error {
-	for name, kind := range machineFiles {
+	for _, f := range machineFiles {
 		var err error
-		if kind == lookup.ProcDir {
-			err = unix.Mkdirat(fd, name, 0o555)
+		if f.kind == lookup.ProcDir {
+			err = unix.Mkdirat(fd, f.name, 0o555)
 		} else {
-			err = unix.Mknodat(fd, name, unix.S_IFREG|0o444, 0)
+			err = unix.Mknodat(fd, f.name, unix.S_IFREG|0o444, 0)
 		}
 		if err != nil && err != unix.EEXIST {
 			return err

@@ -145,13 +145,15 @@ func (s *Supervisor) pidOf(fd *sys.FD) (int, error) {
 // processHandlers answers the calls that signal others where the kernel cannot
 // keep signals inside the sandbox. The sender a receiver sees is the
 // supervisor.
-var processHandlers = map[string]Handler{
-	"kill":              killCall,
-	"tkill":             func(c *Call) Result { return c.signalThread(0, c.Int(0), c.Int(1), 0) },
-	"tgkill":            func(c *Call) Result { return c.signalThread(c.Int(0), c.Int(1), c.Int(2), 0) },
-	"rt_sigqueueinfo":   func(c *Call) Result { return c.queue(c.Int(0), c.Int(1), c.Arg(2)) },
-	"rt_tgsigqueueinfo": func(c *Call) Result { return c.signalThread(c.Int(0), c.Int(1), c.Int(2), c.Arg(3)) },
-	"pidfd_send_signal": pidfdSignalCall,
+func processHandlers() []answer {
+	return []answer{
+		{"kill", killCall},
+		{"tkill", func(c *Call) Result { return c.signalThread(0, c.Int(0), c.Int(1), 0) }},
+		{"tgkill", func(c *Call) Result { return c.signalThread(c.Int(0), c.Int(1), c.Int(2), 0) }},
+		{"rt_sigqueueinfo", func(c *Call) Result { return c.queue(c.Int(0), c.Int(1), c.Arg(2)) }},
+		{"rt_tgsigqueueinfo", func(c *Call) Result { return c.signalThread(c.Int(0), c.Int(1), c.Int(2), c.Arg(3)) }},
+		{"pidfd_send_signal", pidfdSignalCall},
+	}
 }
 
 // signal sends a signal to a member as the caller.

@@ -15,12 +15,14 @@ import (
 )
 
 // socketHandlers answers the calls with an address.
-var socketHandlers = map[string]Handler{
-	"bind":     bindCall,
-	"connect":  connectCall,
-	"sendto":   sendtoCall,
-	"sendmsg":  sendmsgCall,
-	"sendmmsg": sendmmsgCall,
+func socketHandlers() []answer {
+	return []answer{
+		{"bind", bindCall},
+		{"connect", connectCall},
+		{"sendto", sendtoCall},
+		{"sendmsg", sendmsgCall},
+		{"sendmmsg", sendmmsgCall},
+	}
 }
 
 // socket is a copy of the caller's socket.
@@ -78,16 +80,13 @@ func (c *Call) reach(s *socket, a sockaddr) (*route, error) {
 	return nil, unix.EINVAL
 }
 
-// unreachable is what a network that was not granted answers.
-var unreachable = map[int]unix.Errno{unix.AF_INET: unix.ENETUNREACH, unix.AF_INET6: unix.ENETUNREACH}
-
 // direct passes on the address of a socket that is no Unix socket.
 func (c *Call) direct(s *socket, a sockaddr) (*route, error) {
 	if c.s.cfg.Options.Net {
 		return &route{raw: a.raw}, nil
 	}
-	if e, ok := unreachable[s.domain]; ok {
-		return nil, e
+	if s.domain == unix.AF_INET || s.domain == unix.AF_INET6 {
+		return nil, unix.ENETUNREACH
 	}
 	return nil, unix.EACCES
 }

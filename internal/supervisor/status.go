@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/capsicum-go/capsicum/internal/notify"
 	"github.com/capsicum-go/capsicum/internal/sys"
@@ -47,38 +48,40 @@ func (st *status) realIdentity() *sys.Identity {
 var errStatus = errors.New("unexpected text in /proc/TID/status")
 
 // statusFields are the lines that are read; the rest is skipped.
-var statusFields = map[string]func(*status, []byte) error{
-	"Tgid":    func(st *status, v []byte) error { return decimal(v, &st.tgid) },
-	"PPid":    func(st *status, v []byte) error { return decimal(v, &st.ppid) },
-	"Threads": func(st *status, v []byte) error { return decimal(v, &st.threads) },
-	"State": func(st *status, v []byte) error {
-		if len(v) == 0 {
-			return errStatus
-		}
-		st.state = v[0]
-		return nil
-	},
-	"Umask": func(st *status, v []byte) error {
-		n, err := strconv.ParseUint(string(v), 8, 16)
-		st.umask = uint32(n)
-		return err
-	},
-	"Uid":    func(st *status, v []byte) error { return fourIDs(v, &st.uid) },
-	"Gid":    func(st *status, v []byte) error { return fourIDs(v, &st.gid) },
-	"Groups": func(st *status, v []byte) (err error) { st.groups, err = ids(v); return err },
-	"CapPrm": func(st *status, v []byte) error { return hex(v, &st.permitted) },
-	"CapEff": func(st *status, v []byte) error { return hex(v, &st.effective) },
-	"SigPnd": func(st *status, v []byte) error { return hex(v, &st.pending) },
-	"ShdPnd": func(st *status, v []byte) error { return hex(v, &st.shared) },
-	"SigBlk": func(st *status, v []byte) error { return hex(v, &st.blocked) },
-	"SigIgn": func(st *status, v []byte) error { return hex(v, &st.ignored) },
-}
+var statusFields = sync.OnceValue(func() map[string]func(*status, []byte) error {
+	return map[string]func(*status, []byte) error{
+		"Tgid":    func(st *status, v []byte) error { return decimal(v, &st.tgid) },
+		"PPid":    func(st *status, v []byte) error { return decimal(v, &st.ppid) },
+		"Threads": func(st *status, v []byte) error { return decimal(v, &st.threads) },
+		"State": func(st *status, v []byte) error {
+			if len(v) == 0 {
+				return errStatus
+			}
+			st.state = v[0]
+			return nil
+		},
+		"Umask": func(st *status, v []byte) error {
+			n, err := strconv.ParseUint(string(v), 8, 16)
+			st.umask = uint32(n)
+			return err
+		},
+		"Uid":    func(st *status, v []byte) error { return fourIDs(v, &st.uid) },
+		"Gid":    func(st *status, v []byte) error { return fourIDs(v, &st.gid) },
+		"Groups": func(st *status, v []byte) (err error) { st.groups, err = ids(v); return err },
+		"CapPrm": func(st *status, v []byte) error { return hex(v, &st.permitted) },
+		"CapEff": func(st *status, v []byte) error { return hex(v, &st.effective) },
+		"SigPnd": func(st *status, v []byte) error { return hex(v, &st.pending) },
+		"ShdPnd": func(st *status, v []byte) error { return hex(v, &st.shared) },
+		"SigBlk": func(st *status, v []byte) error { return hex(v, &st.blocked) },
+		"SigIgn": func(st *status, v []byte) error { return hex(v, &st.ignored) },
+	}
+})
 
 // parseStatus reads text, which must be complete: a line that is missing is an
 // error, because its zero value would read as root.
 func parseStatus(text []byte) (*status, error) {
 	st := new(status)
-	seen := 0
+	seen, fields := 0, statusFields()
 	for len(text) > 0 {
 		line := text
 		if i := bytes.IndexByte(text, '\n'); i >= 0 {
@@ -90,7 +93,7 @@ func parseStatus(text []byte) (*status, error) {
 		if !ok {
 			continue
 		}
-		read, ok := statusFields[string(key)]
+		read, ok := fields[string(key)]
 		if !ok {
 			continue
 		}
@@ -100,8 +103,8 @@ func parseStatus(text []byte) (*status, error) {
 		seen++
 	}
 	// A dead thread has no umask and no groups left to speak of.
-	if seen != len(statusFields) {
-		return nil, fmt.Errorf("%w: %d lines of %d", errStatus, seen, len(statusFields))
+	if seen != len(fields) {
+		return nil, fmt.Errorf("%w: %d lines of %d", errStatus, seen, len(fields))
 	}
 	return st, nil
 }

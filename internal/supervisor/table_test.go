@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/capsicum-go/capsicum/internal/policy"
@@ -61,7 +62,21 @@ func TestEveryCallThatAsksHasAHandlerAndTheReverse(t *testing.T) {
 
 // sharedBetweenEngines tells handlers that one engine has because the other
 // needs them.
-func sharedBetweenEngines(name string) bool { return handlers()[name] != nil }
+func sharedBetweenEngines(name string) bool {
+	return slices.ContainsFunc(handlers(), func(a answer) bool { return a.call == name })
+}
+
+func TestNoCallHasTwoHandlers(t *testing.T) {
+	for _, engine := range []policy.Engine{policy.EngineNamespaces, policy.EngineLandlock} {
+		seen := map[string]bool{}
+		for _, a := range answersOf(engine) {
+			if seen[a.call] || a.by == nil {
+				t.Errorf("%s: %s is there twice, or without a handler", engine, a.call)
+			}
+			seen[a.call] = true
+		}
+	}
+}
 
 func TestSharedHandlersAreAskedBySomeEngine(t *testing.T) {
 	asked := map[string]bool{}
@@ -72,9 +87,9 @@ func TestSharedHandlersAreAskedBySomeEngine(t *testing.T) {
 			}
 		})
 	}
-	for name := range handlers() {
-		if !asked[name] {
-			t.Errorf("%s has a handler and never asks", name)
+	for _, a := range handlers() {
+		if !asked[a.call] {
+			t.Errorf("%s has a handler and never asks", a.call)
 		}
 	}
 }
