@@ -17,7 +17,7 @@ const (
 )
 
 // named are the rules of a call that takes a name and needs no other guard.
-var named = []Rule{ask(byName).when(landlock), pass(mountsRule)}
+func named() []Rule { return []Rule{ask(byName).when(landlock), pass(mountsRule)} }
 
 // guarded are the rules of a call that takes a name and needs one of list.
 func guarded(list ...rights.Right) []Rule {
@@ -33,7 +33,7 @@ const (
 
 func lacksTruncate() Cond { return lacks(rights.Ftruncate) }
 
-var fileGroups = func() []group {
+func fileGroups() []group {
 	return []group{
 		{"open", "Opens a file by name.", []Rule{
 			ask(byName).when(landlock),
@@ -56,7 +56,7 @@ var fileGroups = func() []group {
 			pass(mountsRule),
 		}},
 		{"mkdir mkdirat rmdir unlink unlinkat rename renameat renameat2 link linkat symlink symlinkat readlink readlinkat",
-			"Makes, removes, moves or reads names.", named},
+			"Makes, removes, moves or reads names.", named()},
 		{"mknod", "Makes a file, FIFO or socket name.", []Rule{
 			refuse(unix.EPERM, noDevices).where(part("a device", 1, sIFMT, unix.S_IFCHR, unix.S_IFBLK)),
 			ask(byName).when(landlock),

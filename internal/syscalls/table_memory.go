@@ -2,7 +2,7 @@ package syscalls
 
 import "golang.org/x/sys/unix"
 
-var memoryGroups = func() []group {
+func memoryGroups() []group {
 	return []group{
 		{"mmap mprotect pkey_mprotect", "Maps memory and files.", []Rule{
 			pass("a file can be mapped only as it was opened, and executable only where its mount allows; a program that may " +
@@ -36,7 +36,7 @@ var memoryGroups = func() []group {
 	}
 }
 
-var ipcGroups = func() []group {
+func ipcGroups() []group {
 	return []group{
 		{"shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl",
 			"System V shared memory, semaphores and messages.", []Rule{
@@ -57,7 +57,7 @@ var ipcGroups = func() []group {
 	}
 }
 
-var timeGroups = func() []group {
+func timeGroups() []group {
 	return []group{
 		{"nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times getitimer setitimer alarm pause",
 			"Reads clocks and waits.", []Rule{pass("")}},

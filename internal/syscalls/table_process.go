@@ -25,7 +25,7 @@ const (
 
 const limitLabel = "the kernel ignores this limit; the supervisor keeps the label of a process's working directory there"
 
-var processGroups = func() []group {
+func processGroups() []group {
 	return []group{
 		{"fork vfork", "Makes a process.", []Rule{
 			pass("the filter and Landlock's rules are inherited"),
@@ -113,23 +113,27 @@ const (
 )
 
 // signalRules are the rules of calls that signal processes by number.
-var signalRules = []Rule{
-	ask("the supervisor sends it, if the receiver is in the sandbox").when(and(landlock, noSignalScope)),
-	pass("Landlock keeps signals inside the sandbox, or only processes of the sandbox have numbers in its PID namespace"),
+func signalRules() []Rule {
+	return []Rule{
+		ask("the supervisor sends it, if the receiver is in the sandbox").when(and(landlock, noSignalScope)),
+		pass("Landlock keeps signals inside the sandbox, or only processes of the sandbox have numbers in its PID namespace"),
+	}
 }
 
 // selfOnly are the rules of calls that change the scheduling of process arg 0.
-var selfOnly = []Rule{
-	refuse(unix.EPERM, outsiders).when(landlock).where(isNot("another process or thread", 0, 0)),
-	pass(scheduler),
+func selfOnly() []Rule {
+	return []Rule{
+		refuse(unix.EPERM, outsiders).when(landlock).where(isNot("another process or thread", 0, 0)),
+		pass(scheduler),
+	}
 }
 
-var peerGroups = func() []group {
+func peerGroups() []group {
 	return []group{
 		{"kill", "Signals processes and groups.", append([]Rule{
 			ask(ownGroup).when(and(namespaces, noSignalScope)).where(is("pid 0", 0, 0)),
-		}, signalRules...)},
-		{"tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal", "Signals a process or thread.", signalRules},
+		}, signalRules()...)},
+		{"tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal", "Signals a process or thread.", signalRules()},
 		{"pidfd_open", "Makes a descriptor of a process.", []Rule{
 			pass("it serves only to wait and to signal, which is decided there"),
 		}},
@@ -161,7 +165,7 @@ var peerGroups = func() []group {
 			refuse(unix.EPERM, ownGroup).where(is("IOPRIO_WHO_PGRP", 0, 2), is("0", 1, 0)),
 			pass(ownPIDs),
 		}},
-		{"sched_setparam sched_setscheduler sched_setattr sched_setaffinity", "Schedules a process or thread.", selfOnly},
+		{"sched_setparam sched_setscheduler sched_setattr sched_setaffinity", "Schedules a process or thread.", selfOnly()},
 		{"getpriority ioprio_get sched_getparam sched_getscheduler sched_getattr sched_getaffinity sched_rr_get_interval " +
 			"sched_get_priority_max sched_get_priority_min", "Reads scheduling.", []Rule{
 			pass("changes nothing; tells at most that a process exists"),
