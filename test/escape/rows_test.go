@@ -241,6 +241,7 @@ var processAttacks = []*attack{
 	{row: 25, name: "odd-relatives", grants: []string{"--ro", "{g}"}, victim: []string{"kin", "{g}/f", "{s}/f"}},
 	{row: 27, name: "supervisor", grants: []string{"--ro", "{g}"}, victim: []string{"peer", "{out}"},
 		unproven: map[string]string{"user:* process_madvise": ordinaryUser, "user:setpriority-user": ordinaryUser}},
+	{row: 27, name: "waking-supervisor", victim: []string{"awake"}},
 	{row: 28, name: "hidden-memory", grants: []string{"--rox", "{g}"}, victim: []string{"undump", "{g}/f", "{s}/f", "{g}/x711"}, prepare: unreadable},
 	{row: 29, name: "signals", victim: []string{"signals", "{out}", "{out}"}, inGroup: true, alone: true,
 		resolve: func(st *stage, name string) bool {

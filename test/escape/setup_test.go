@@ -40,7 +40,7 @@ var steps = []step{
 	{"sendmsg", -1, 0, ""},
 	{"socketpair", -1, 0, ""},
 	{"memfd_create", -1, 0, ""},
-	{"execveat", -1, 0, ""},
+	{"execveat", -1, 0, "landlock"}, // elsewhere nobody asks: see TestNoSupervisor
 	{"chdir", -1, 0, ""},
 	{"prlimit64", 1, unix.RLIMIT_NPROC, ""},
 	{"open_tree", -1, 0, "namespaces"},
@@ -128,6 +128,25 @@ func TestFailingSetup(t *testing.T) {
 	})
 }
 
+// TestNoSupervisor is a sandbox whose supervisor cannot be started when the first
+// question comes.
+func TestNoSupervisor(t *testing.T) {
+	t.Parallel()
+	for _, uid := range []int{0, ordinary} {
+		st := newStage(t, built, uid)
+		nr, _ := sysno.Nr(sysno.AMD64, "execveat")
+		cmd := exec.Command(built.victim, "launch", strconv.Itoa(nr), strconv.Itoa(int(unix.ENOMEM)), "-", "0",
+			built.capsicum, "run", "--engine=namespaces", "--", built.victim, "awake")
+		cmd.SysProcAttr = &unix.SysProcAttr{Credential: credential(st.uid)}
+		cmd.Env = []string{"PATH=/usr/bin:/bin"}
+		cmd.Dir = "/"
+		out, err := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != 125 || !strings.Contains(string(out), "start the supervisor: cannot allocate memory") {
+			t.Errorf("uid %d: %v, want exit status 125 and the reason:\n%s", uid, err, out)
+		}
+	}
+}
+
 // TestFailingOnce makes one call of a step fail, the first, the second and so
 // on, where strace is there to do it.
 func TestFailingOnce(t *testing.T) {
@@ -159,8 +178,8 @@ func TestFailingOnce(t *testing.T) {
 			if long() {
 				most = 12
 			}
-			if call == "capset" {
-				most = 1 // later ones are the supervisor's own, which takes on each caller's capabilities
+			if call == "capset" || call == "sendmsg" {
+				most = 1 // later ones come after the start: taking on a caller's capabilities, reporting the end
 			}
 			for when := 1; when <= most; when++ {
 				inject := fmt.Sprintf("inject=%s:error=EPERM:when=%d", call, when)

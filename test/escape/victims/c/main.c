@@ -136,7 +136,7 @@ const struct command commands[] = {
 	{ "magic", cmd_magic }, { "fds", cmd_fds }, { "reopen", cmd_reopen }, { "sockets", cmd_sockets },
 	{ "inbound", cmd_inbound }, { "uring", cmd_uring }, { "foreign", cmd_foreign }, { "numbers", cmd_numbers },
 	{ "high", cmd_high }, { "tty", cmd_tty }, { "clone3", cmd_clone3 }, { "kin", cmd_kin },
-	{ "userns", cmd_userns }, { "peer", cmd_peer }, { "undump", cmd_undump }, { "signals", cmd_signals },
+	{ "userns", cmd_userns }, { "peer", cmd_peer }, { "awake", cmd_awake }, { "undump", cmd_undump }, { "signals", cmd_signals },
 	{ "reuse", cmd_reuse }, { "reexec", cmd_reexec }, { "pipeline", cmd_pipeline }, { "stall", cmd_stall },
 	{ "opens", cmd_opens }, { "exec", cmd_exec }, { "keys", cmd_keys }, { "persona", cmd_persona },
 	{ "cross", cmd_cross }, { "readonly", cmd_readonly }, { "oracle", cmd_oracle }, { "net", cmd_net },

@@ -71,7 +71,7 @@ int cmd_swap(int, char **), cmd_twice(int, char **), cmd_self(int, char **), cmd
 int cmd_magic(int, char **), cmd_fds(int, char **), cmd_reopen(int, char **), cmd_sockets(int, char **);
 int cmd_inbound(int, char **), cmd_uring(int, char **), cmd_foreign(int, char **), cmd_numbers(int, char **);
 int cmd_high(int, char **), cmd_tty(int, char **), cmd_clone3(int, char **), cmd_kin(int, char **);
-int cmd_userns(int, char **), cmd_peer(int, char **), cmd_undump(int, char **), cmd_signals(int, char **);
+int cmd_userns(int, char **), cmd_peer(int, char **), cmd_awake(int, char **), cmd_undump(int, char **), cmd_signals(int, char **);
 int cmd_reuse(int, char **), cmd_reexec(int, char **), cmd_pipeline(int, char **), cmd_stall(int, char **);
 int cmd_opens(int, char **), cmd_exec(int, char **), cmd_keys(int, char **), cmd_persona(int, char **);
 int cmd_cross(int, char **), cmd_readonly(int, char **), cmd_oracle(int, char **), cmd_net(int, char **);
