@@ -3,17 +3,19 @@ package rights
 import (
 	"math/bits"
 	"slices"
+	"sync"
 )
 
-// tableSets has the set of each row of the table. The functions below speak of
-// rights by their row, so that ascending is the order of the table.
-var tableSets = func() []Set {
+// tableSets returns the set of each row of the table, made when they are first
+// asked for. The functions below speak of rights by their row, so that ascending
+// is the order of the table.
+var tableSets = sync.OnceValue(func() []Set {
 	sets := make([]Set, 0, len(table))
 	for _, r := range table {
 		sets = append(sets, r.value.set())
 	}
 	return sets
-}()
+})
 
 // Rights returns the shortest list of rights whose union is s, composites
 // standing for their parts, in the order of [Table]. Bits that no right within
@@ -66,9 +68,10 @@ func (s Set) each(yield func(Set) bool) {
 func (s Set) size() int { return bits.OnesCount64(s.words[0]) + bits.OnesCount64(s.words[1]) }
 
 func union(rows []int) Set {
+	sets := tableSets()
 	var s Set
 	for _, i := range rows {
-		s.Merge(tableSets[i])
+		s.Merge(sets[i])
 	}
 	return s
 }
@@ -76,17 +79,18 @@ func union(rows []int) Set {
 // named returns the fewest rights that lie within s and cover all of part, a
 // subset of s, that such rights can cover.
 func (s Set) named(part Set) []int {
+	sets := tableSets()
 	within := s.maximal()
 	var once, twice Set // what one of them covers, and what several do
 	for _, i := range within {
 		again := once
-		twice.Merge(*again.Intersect(tableSets[i]))
-		once.Merge(tableSets[i])
+		twice.Merge(*again.Intersect(sets[i]))
+		once.Merge(sets[i])
 	}
 	only := part.Minus(twice)
 	var rows []int
 	for _, i := range within {
-		if only.overlaps(tableSets[i]) {
+		if only.overlaps(sets[i]) {
 			rows = append(rows, i)
 		}
 	}
@@ -94,9 +98,9 @@ func (s Set) named(part Set) []int {
 	// seek, in pread and pwrite, once sock_client covers read and write.
 	left := part.Minus(union(rows))
 	for _, i := range within {
-		if left.overlaps(tableSets[i]) {
+		if left.overlaps(sets[i]) {
 			rows = append(rows, i)
-			left = left.Minus(tableSets[i])
+			left = left.Minus(sets[i])
 		}
 	}
 	slices.Sort(rows)
@@ -109,16 +113,17 @@ func (s Set) overlaps(other Set) bool {
 
 // maximal returns the rights within s that no other right within s includes.
 func (s Set) maximal() []int {
-	rows := make([]int, 0, len(tableSets))
-	for i := range tableSets {
-		if s.Contains(tableSets[i]) {
+	sets := tableSets()
+	rows := make([]int, 0, len(sets))
+	for i := range sets {
+		if s.Contains(sets[i]) {
 			rows = append(rows, i)
 		}
 	}
 	within := slices.Clone(rows)
 	return slices.DeleteFunc(rows, func(i int) bool {
 		for _, o := range within {
-			if o != i && tableSets[o].Contains(tableSets[i]) && (o < i || tableSets[o] != tableSets[i]) {
+			if o != i && sets[o].Contains(sets[i]) && (o < i || sets[o] != sets[i]) {
 				return true
 			}
 		}
@@ -130,16 +135,17 @@ func (s Set) maximal() []int {
 // within a set, but for those that others of them include; and the bits for
 // which there is none.
 func (s Set) cover(within Set) (rows []int, bare Set) {
+	sets := tableSets()
 	for bit := range s.each {
 		i, ok := smallest(bit, within)
 		if !ok {
 			bare.Merge(bit)
 			continue
 		}
-		if slices.ContainsFunc(rows, func(o int) bool { return tableSets[o].Contains(tableSets[i]) }) {
+		if slices.ContainsFunc(rows, func(o int) bool { return sets[o].Contains(sets[i]) }) {
 			continue
 		}
-		rows = slices.DeleteFunc(rows, func(o int) bool { return tableSets[i].Contains(tableSets[o]) })
+		rows = slices.DeleteFunc(rows, func(o int) bool { return sets[i].Contains(sets[o]) })
 		rows = append(rows, i)
 	}
 	slices.Sort(rows)
@@ -149,8 +155,9 @@ func (s Set) cover(within Set) (rows []int, bare Set) {
 // smallest returns the right with the fewest bits that has bit and lies within
 // a set.
 func smallest(bit, within Set) (row int, ok bool) {
-	for i, r := range tableSets {
-		if r.Contains(bit) && within.Contains(r) && (!ok || r.size() < tableSets[row].size()) {
+	sets := tableSets()
+	for i, r := range sets {
+		if r.Contains(bit) && within.Contains(r) && (!ok || r.size() < sets[row].size()) {
 			row, ok = i, true
 		}
 	}

@@ -151,9 +151,10 @@ type term struct {
 }
 
 func terms(rows []int, minus bool) []term {
+	sets := tableSets()
 	var list []term
 	for _, i := range rows {
-		list = append(list, term{minus, table[i].name, tableSets[i]})
+		list = append(list, term{minus, table[i].name, sets[i]})
 	}
 	return list
 }

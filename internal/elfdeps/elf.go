@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 )
 
@@ -55,6 +54,7 @@ const (
 
 // machine describes what this machine executes and how its loaders name things.
 type machine struct {
+	arch     string   // runtime.GOARCH
 	elf      uint16   // e_machine
 	platform []string // what $PLATFORM may stand for
 	lib      []string // what $LIB may stand for
@@ -64,25 +64,32 @@ type machine struct {
 	musl     string   // in the names of musl's loader and its path file
 }
 
-var machines = map[string]machine{
-	"amd64": {
-		elf: 62, platform: []string{"x86_64", "haswell", "xeon_phi"},
+var machines = []*machine{
+	{
+		arch: "amd64", elf: 62, platform: []string{"x86_64", "haswell", "xeon_phi"},
 		lib: []string{"lib/x86_64-linux-gnu", "lib64", "lib"}, cache: 0x0303,
 		hwcaps: []string{"x86-64-v4", "x86-64-v3", "x86-64-v2"},
 		dirs:   []string{"/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"},
 		musl:   "x86_64",
 	},
-	"arm64": {
-		elf: 183, platform: []string{"aarch64"},
+	{
+		arch: "arm64", elf: 183, platform: []string{"aarch64"},
 		lib: []string{"lib/aarch64-linux-gnu", "lib64", "lib"}, cache: 0x0a03,
 		dirs: []string{"/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"},
 		musl: "aarch64",
 	},
 }
 
-// here is the machine this program was built for. On one that the table does
-// not know every ELF file is foreign.
-var here = machines[runtime.GOARCH]
+// machineOf returns the machine that a program for arch, as Go spells it, runs
+// on. On one that the table does not know every ELF file is foreign.
+func machineOf(arch string) *machine {
+	for _, m := range machines {
+		if m.arch == arch {
+			return m
+		}
+	}
+	return new(machine)
+}
 
 // object is what a loader learns from one ELF file.
 type object struct {
@@ -110,7 +117,7 @@ func isELF(head []byte) bool { return strings.HasPrefix(string(head), "\x7fELF")
 
 // parse reads an ELF file of this machine. Whatever is in it, parse returns: all
 // sizes are bounded, all offsets are the reader's to refuse.
-func parse(r io.ReaderAt, m machine) (*object, error) {
+func parse(r io.ReaderAt, m *machine) (*object, error) {
 	var h [headerSize]byte
 	if _, err := r.ReadAt(h[:], 0); err != nil {
 		return nil, fmt.Errorf("%w: short ELF header", ErrFormat)

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -102,10 +103,10 @@ const maxFiles = 4096
 // that is missing is a warning. The error is an [*Error] about the program or an
 // interpreter in its chain.
 func Closure(program string, env Env, open Opener) (Result, error) {
-	return closureOn(here, program, env, open)
+	return closureOn(machineOf(runtime.GOARCH), program, env, open)
 }
 
-func closureOn(m machine, program string, env Env, open Opener) (Result, error) {
+func closureOn(m *machine, program string, env Env, open Opener) (Result, error) {
 	c := &closure{env: env, open: open, m: m, index: make(map[string]int)}
 	err := c.program(program, "program", 0)
 	return c.result, err
@@ -114,7 +115,7 @@ func closureOn(m machine, program string, env Env, open Opener) (Result, error) 
 type closure struct {
 	env    Env
 	open   Opener
-	m      machine
+	m      *machine
 	result Result
 	index  map[string]int // Path → index in result.Files
 }

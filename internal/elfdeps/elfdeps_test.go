@@ -18,7 +18,7 @@ import (
 )
 
 // amd64 is what the tests' trees are made for, wherever they run.
-var amd64 = machines["amd64"]
+var amd64 = machineOf("amd64")
 
 // fakeELF says what an ELF file of the tests is made of.
 type fakeELF struct {

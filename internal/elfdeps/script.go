@@ -3,6 +3,7 @@ package elfdeps
 import (
 	"bytes"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -56,7 +57,7 @@ func envProgram(interp, arg string) (string, bool) {
 	for i := 0; i < len(words); i++ {
 		word := strings.Trim(words[i], `"'`)
 		switch {
-		case takesWord[word]:
+		case slices.Contains(takesWord, word):
 			i++
 		case word == "" || strings.HasPrefix(word, "-") || strings.Contains(word, "="):
 		default:
@@ -67,7 +68,7 @@ func envProgram(interp, arg string) (string, bool) {
 }
 
 // takesWord are the options of env(1) whose value is the next word.
-var takesWord = map[string]bool{"-u": true, "-C": true, "-P": true, "--unset": true, "--chdir": true}
+var takesWord = []string{"-u", "-C", "-P", "--unset", "--chdir"}
 
 // cutSplit removes the option that asks env to split, alone or at the end of a
 // group of short ones: -S, -vS, --split-string=.

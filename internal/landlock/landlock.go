@@ -55,31 +55,31 @@ const scopeABI = 6
 // a row are needed: a rename removes a name and makes one, and Landlock judges
 // moving between directories by REFER alone.
 var rightAccess = []struct {
-	needs  rights.Set
+	needs  []rights.Right
 	access Access
 }{
-	{rights.Of(rights.Read), unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR},
-	{rights.Of(rights.Write), unix.LANDLOCK_ACCESS_FS_WRITE_FILE},
-	{rights.Of(rights.Fexecve), unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE},
-	{rights.Of(rights.Create), unix.LANDLOCK_ACCESS_FS_MAKE_REG},
-	{rights.Of(rights.Mkdirat), unix.LANDLOCK_ACCESS_FS_MAKE_DIR},
-	{rights.Of(rights.Mkfifoat), unix.LANDLOCK_ACCESS_FS_MAKE_FIFO},
-	{rights.Of(rights.Mknodat), unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK},
-	{rights.Of(rights.Symlinkat), unix.LANDLOCK_ACCESS_FS_MAKE_SYM},
-	{rights.Of(rights.Bindat), unix.LANDLOCK_ACCESS_FS_MAKE_SOCK},
-	{rights.Of(rights.Unlinkat), unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR},
-	{rights.Of(rights.RenameatSource, rights.RenameatTarget), unix.LANDLOCK_ACCESS_FS_REFER},
-	{rights.Of(rights.LinkatSource, rights.LinkatTarget), unix.LANDLOCK_ACCESS_FS_REFER},
-	{rights.Of(rights.Ftruncate), unix.LANDLOCK_ACCESS_FS_TRUNCATE},
-	{rights.Of(rights.Ioctl), unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
-	{rights.Of(rights.Connectat), unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX},
+	{[]rights.Right{rights.Read}, unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR},
+	{[]rights.Right{rights.Write}, unix.LANDLOCK_ACCESS_FS_WRITE_FILE},
+	{[]rights.Right{rights.Fexecve}, unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE},
+	{[]rights.Right{rights.Create}, unix.LANDLOCK_ACCESS_FS_MAKE_REG},
+	{[]rights.Right{rights.Mkdirat}, unix.LANDLOCK_ACCESS_FS_MAKE_DIR},
+	{[]rights.Right{rights.Mkfifoat}, unix.LANDLOCK_ACCESS_FS_MAKE_FIFO},
+	{[]rights.Right{rights.Mknodat}, unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK},
+	{[]rights.Right{rights.Symlinkat}, unix.LANDLOCK_ACCESS_FS_MAKE_SYM},
+	{[]rights.Right{rights.Bindat}, unix.LANDLOCK_ACCESS_FS_MAKE_SOCK},
+	{[]rights.Right{rights.Unlinkat}, unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_REMOVE_DIR},
+	{[]rights.Right{rights.RenameatSource, rights.RenameatTarget}, unix.LANDLOCK_ACCESS_FS_REFER},
+	{[]rights.Right{rights.LinkatSource, rights.LinkatTarget}, unix.LANDLOCK_ACCESS_FS_REFER},
+	{[]rights.Right{rights.Ftruncate}, unix.LANDLOCK_ACCESS_FS_TRUNCATE},
+	{[]rights.Right{rights.Ioctl}, unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
+	{[]rights.Right{rights.Connectat}, unix.LANDLOCK_ACCESS_FS_RESOLVE_UNIX},
 }
 
 // ForRights returns the access that a grant of set amounts to.
 func ForRights(set rights.Set) Access {
 	var a Access
 	for _, r := range rightAccess {
-		if set.Contains(r.needs) {
+		if set.IsSet(r.needs...) {
 			a |= r.access
 		}
 	}

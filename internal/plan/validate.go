@@ -77,20 +77,33 @@ func (v *validator) entries() error {
 
 // modeOf tells which file types each kind of host object may have, and is empty
 // for kinds that no host object is behind.
-var modeOf = map[Kind][]uint32{
-	Dir:    {unix.S_IFDIR},
-	File:   {unix.S_IFREG, unix.S_IFIFO, unix.S_IFSOCK},
-	Device: {unix.S_IFCHR, unix.S_IFBLK},
-	Tmpfs:  nil,
-	Proc:   nil,
-	Devpts: nil,
+var modeOf = []struct {
+	kind  Kind
+	types []uint32
+}{
+	{Dir, []uint32{unix.S_IFDIR}},
+	{File, []uint32{unix.S_IFREG, unix.S_IFIFO, unix.S_IFSOCK}},
+	{Device, []uint32{unix.S_IFCHR, unix.S_IFBLK}},
+	{Tmpfs, nil},
+	{Proc, nil},
+	{Devpts, nil},
+}
+
+// types returns modeOf's row of k, and whether there is such a kind.
+func (k Kind) types() ([]uint32, bool) {
+	for _, row := range modeOf {
+		if row.kind == k {
+			return row.types, true
+		}
+	}
+	return nil, false
 }
 
 func (e *Entry) check() error {
 	if err := CheckPath(e.Dest); err != nil {
 		return err
 	}
-	types, known := modeOf[e.Kind]
+	types, known := e.Kind.types()
 	switch {
 	case !known:
 		return fmt.Errorf("unknown kind %q", e.Kind)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -180,12 +181,17 @@ func decimal(s string) (uint64, error) {
 	return strconv.ParseUint(s, 10, 64)
 }
 
-// limitUnits reads the value of each resource that --limit knows.
-var limitUnits = map[string]func(string) (uint64, error){
-	"mem":   bytesOf,
-	"procs": countOf,
-	"files": countOf,
-	"cpu":   secondsOf,
+// limitUnit is a resource that --limit knows, and what reads its value.
+type limitUnit struct {
+	resource string
+	read     func(string) (uint64, error)
+}
+
+var limitUnits = []limitUnit{
+	{"mem", bytesOf},
+	{"procs", countOf},
+	{"files", countOf},
+	{"cpu", secondsOf},
 }
 
 // ParseLimit reads the value of --limit: "mem=512M,procs=64,files=256,cpu=10s".
@@ -194,16 +200,16 @@ func ParseLimit(flag, value string) ([]Limit, error) {
 	seen := make(map[string]bool)
 	for element := range strings.SplitSeq(value, ",") {
 		key, text, found := strings.Cut(element, "=")
-		read, known := limitUnits[key]
+		i := slices.IndexFunc(limitUnits, func(u limitUnit) bool { return u.resource == key })
 		switch {
-		case !known:
+		case i < 0:
 			return nil, fail(flag, value, "unknown resource %q (mem, procs, files, cpu)", key)
 		case !found:
 			return nil, fail(flag, value, "%s has no value", key)
 		case seen[key]:
 			return nil, fail(flag, value, "%s is given twice", key)
 		}
-		n, err := read(text)
+		n, err := limitUnits[i].read(text)
 		if err != nil {
 			return nil, fail(flag, value, "%s: %w", key, err)
 		}

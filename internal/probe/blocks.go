@@ -42,29 +42,33 @@ const (
 	OuterFilter  = "outer seccomp filter"
 )
 
-var blocks = []block{
-	{Userns, NeedNamespaces, "the private root, pid, ipc, uts and network namespaces", usernsRemedy},
-	{PrivateMount, NeedNamespaces, "a root that holds only what was granted", mountRemedy},
-	{MountProc, NeedNamespaces, "/proc showing the sandbox's processes only (--no-proc does without)", procRemedy},
-	{MountAPI, NeedNamespaces, "each grant as a mount that is read-only, noexec, nosuid, nodev", mountRemedy},
-	{Landlock, NeedBoth, "the floor under files: read, write, execute, create, remove", landlockRemedy},
-	{Filter, NeedBoth, "the closed table of system calls", kernelRemedy("3.17", "CONFIG_SECCOMP_FILTER")},
-	{Listener, NeedBoth, "calls that the supervisor answers", listenerRemedy},
-	{AddFD, NeedBoth, "files that the supervisor opens for a program", kernelRemedy("5.9", "")},
-	{AddFDSend, NeedBoth, "injecting a file and answering in one step", kernelRemedy("5.14", "")},
-	{WaitKillable, Want, "calls that ask are not begun again by every signal", kernelRemedy("5.19", "")},
-	{SyncWakeUp, Want, "a third of the time for each call that asks", kernelRemedy("6.6", "")},
-	{Openat2, NeedBoth, "looking names up without leaving a directory", kernelRemedy("5.6", "")},
-	{MountID, NeedBoth, "telling from which grant a descriptor came", kernelRemedy("5.8", "")},
-	{ReadMemory, NeedBoth, "copying a name or an address from the program, once", memoryRemedy},
-	{ChildFD, NeedLandlock, "names relative to a program's directory descriptor", memoryRemedy},
-	{PidfdOpen, NeedBoth, "holding a process without its number being used again", kernelRemedy("5.3", "")},
-	{PidfdGetfd, Want, "calls that a right guards, on a copy of a program's socket or file", getfdRemedy},
-	{Clone3, Want, "nothing of capsicum's own; programs fall back to clone", nil},
-	{Cgroup, Fact, "nothing yet: --limit holds for each process, not for all together", nil},
-	{Yama, Fact, "who may read a process's memory", yamaRemedy},
-	{AppArmor, Fact, "whether ordinary users' namespaces hold capabilities", usernsRemedy},
-	{OuterFilter, Fact, "a container's own filter, which may refuse any of the above", outerRemedy},
+// blocks lists them. It is a function, because remedies are made and few starts
+// of the command look for any.
+func blocks() []block {
+	return []block{
+		{Userns, NeedNamespaces, "the private root, pid, ipc, uts and network namespaces", usernsRemedy},
+		{PrivateMount, NeedNamespaces, "a root that holds only what was granted", mountRemedy},
+		{MountProc, NeedNamespaces, "/proc showing the sandbox's processes only (--no-proc does without)", procRemedy},
+		{MountAPI, NeedNamespaces, "each grant as a mount that is read-only, noexec, nosuid, nodev", mountRemedy},
+		{Landlock, NeedBoth, "the floor under files: read, write, execute, create, remove", landlockRemedy},
+		{Filter, NeedBoth, "the closed table of system calls", kernelRemedy("3.17", "CONFIG_SECCOMP_FILTER")},
+		{Listener, NeedBoth, "calls that the supervisor answers", listenerRemedy},
+		{AddFD, NeedBoth, "files that the supervisor opens for a program", kernelRemedy("5.9", "")},
+		{AddFDSend, NeedBoth, "injecting a file and answering in one step", kernelRemedy("5.14", "")},
+		{WaitKillable, Want, "calls that ask are not begun again by every signal", kernelRemedy("5.19", "")},
+		{SyncWakeUp, Want, "a third of the time for each call that asks", kernelRemedy("6.6", "")},
+		{Openat2, NeedBoth, "looking names up without leaving a directory", kernelRemedy("5.6", "")},
+		{MountID, NeedBoth, "telling from which grant a descriptor came", kernelRemedy("5.8", "")},
+		{ReadMemory, NeedBoth, "copying a name or an address from the program, once", memoryRemedy},
+		{ChildFD, NeedLandlock, "names relative to a program's directory descriptor", memoryRemedy},
+		{PidfdOpen, NeedBoth, "holding a process without its number being used again", kernelRemedy("5.3", "")},
+		{PidfdGetfd, Want, "calls that a right guards, on a copy of a program's socket or file", getfdRemedy},
+		{Clone3, Want, "nothing of capsicum's own; programs fall back to clone", nil},
+		{Cgroup, Fact, "nothing yet: --limit holds for each process, not for all together", nil},
+		{Yama, Fact, "who may read a process's memory", yamaRemedy},
+		{AppArmor, Fact, "whether ordinary users' namespaces hold capabilities", usernsRemedy},
+		{OuterFilter, Fact, "a container's own filter, which may refuse any of the above", outerRemedy},
+	}
 }
 
 func kernelRemedy(version, config string) func(machine, finding) string {

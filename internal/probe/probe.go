@@ -81,7 +81,7 @@ func Run() Report {
 	m := readMachine()
 	found := gather(m)
 	report := Report{Kernel: m.release, Arch: m.arch, UID: os.Getuid()}
-	for _, b := range blocks {
+	for _, b := range blocks() {
 		f, ok := found[b.name]
 		if !ok {
 			f = finding{Name: b.name, Errno: int(unix.EIO), Detail: "the probe gave no answer"}

@@ -18,12 +18,15 @@ import (
 const stageName = "capsicum: probe"
 
 // stages maps a child's task to what it does. Each reports by say.
-var stages = map[string]func(){
-	"namespaces": tryNamespaces,
-	"landlock":   tryLandlock,
-	"filter":     tryFilter,
-	"notify":     tryNotify,
-	"target":     tellTarget,
+var stages = []struct {
+	task string
+	try  func()
+}{
+	{"namespaces", tryNamespaces},
+	{"landlock", tryLandlock},
+	{"filter", tryFilter},
+	{"notify", tryNotify},
+	{"target", tellTarget},
 }
 
 // Stage becomes a probe's child and ends, if this process was started as one;
@@ -32,8 +35,13 @@ func Stage() {
 	if len(os.Args) != 2 || os.Args[0] != stageName {
 		return
 	}
-	run, ok := stages[os.Args[1]]
-	if !ok {
+	var run func()
+	for _, s := range stages {
+		if s.task == os.Args[1] {
+			run = s.try
+		}
+	}
+	if run == nil {
 		os.Exit(1)
 	}
 	// What is tried here belongs to a thread; and a program that capsicum

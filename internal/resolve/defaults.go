@@ -19,21 +19,17 @@ const (
 	programOrigin = "program"
 )
 
-// Rights on what is private to the sandbox, or nobody's in particular.
-var (
-	// Anything that can be met in a private directory was put there by the
-	// sandbox, sockets too.
-	tmpRights = policy.RWX.Union(rights.Of(rights.Connectat))
-	shmRights = policy.RW
-	ptsRights = policy.RW
-	// Reading only: in a user namespace of root's, the files beneath /proc/sys
-	// belong to the real root and would take what is written.
-	procRights = policy.RO
-	// No right over the node itself: root's /dev/null is everybody's.
-	deviceRights = rights.Of(rights.Lookup, rights.Read, rights.Write, rights.Seek, rights.Fstat, rights.Fstatfs,
+// tmpRights are those on a private directory: anything that can be met there
+// was put there by the sandbox, sockets too.
+func tmpRights() rights.Set { return policy.RWX.Union(rights.Of(rights.Connectat)) }
+
+// deviceRights have no right over the node itself: root's /dev/null is
+// everybody's.
+func deviceRights() rights.Set {
+	return rights.Of(rights.Lookup, rights.Read, rights.Write, rights.Seek, rights.Fstat, rights.Fstatfs,
 		rights.Fpathconf, rights.MmapRW, rights.Fcntl, rights.Event, rights.Ioctl, rights.Ftruncate, rights.Fsync,
 		rights.Flock, rights.InotifyAdd, rights.InotifyRm)
-)
+}
 
 // devices are what every program may expect in /dev.
 var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
@@ -43,14 +39,16 @@ func (b *builder) tmp() error {
 	if !b.policy.Tmp {
 		return nil
 	}
-	return b.put(&plan.Entry{Dest: "/tmp", Kind: plan.Tmpfs, Rights: tmpRights, Origin: []string{"--tmp"}})
+	return b.put(&plan.Entry{Dest: "/tmp", Kind: plan.Tmpfs, Rights: tmpRights(), Origin: []string{"--tmp"}})
 }
 
 // proc adds the sandbox's own /proc. Without one, a grant of "/" would show the
 // host's, which nobody can grant: it is covered.
 func (b *builder) proc() error {
 	if b.policy.Proc {
-		b.yield(plan.Entry{Dest: "/proc", Kind: plan.Proc, Rights: procRights, Origin: []string{procOrigin}})
+		// Reading only: in a user namespace of root's, the files beneath /proc/sys
+		// belong to the real root and would take what is written.
+		b.yield(plan.Entry{Dest: "/proc", Kind: plan.Proc, Rights: policy.RO, Origin: []string{procOrigin}})
 		return nil
 	}
 	if b.root.entry == nil {
@@ -99,14 +97,14 @@ func (b *builder) device() error {
 		}
 	}
 	if b.policy.Pty {
-		b.yield(plan.Entry{Dest: "/dev/pts", Kind: plan.Devpts, Rights: ptsRights, Origin: []string{"--pty"}})
+		b.yield(plan.Entry{Dest: "/dev/pts", Kind: plan.Devpts, Rights: policy.RW, Origin: []string{"--pty"}})
 		b.devLink("ptmx", "pts/ptmx")
 	}
 	if err := b.terminal(); err != nil {
 		return err
 	}
 	if own := b.granted("/dev"); own == nil || own.Kind == plan.Tmpfs {
-		b.yield(plan.Entry{Dest: "/dev/shm", Kind: plan.Tmpfs, Rights: shmRights, Origin: []string{deviceOrigin}})
+		b.yield(plan.Entry{Dest: "/dev/shm", Kind: plan.Tmpfs, Rights: policy.RW, Origin: []string{deviceOrigin}})
 	}
 	if b.policy.Proc {
 		b.devLink("fd", "/proc/self/fd")
@@ -147,7 +145,7 @@ func (b *builder) addDevice(name, dest string) error {
 	if at := b.granted(dest); at != nil && at.Source != obj.path {
 		return nil
 	}
-	return b.add(dest, obj, deviceRights, deviceOrigin)
+	return b.add(dest, obj, deviceRights(), deviceOrigin)
 }
 
 func (b *builder) devLink(name, target string) {

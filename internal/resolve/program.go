@@ -18,15 +18,17 @@ import (
 
 // readOne are the rights to read one file, and nothing that would tell about
 // others.
-var readOne = rights.Of(rights.Lookup, rights.Read, rights.Seek, rights.Fstat, rights.Fstatfs,
-	rights.Fpathconf, rights.MmapR, rights.Fcntl, rights.Event, rights.Ioctl)
+var readOne = []rights.Right{rights.Lookup, rights.Read, rights.Seek, rights.Fstat, rights.Fstatfs,
+	rights.Fpathconf, rights.MmapR, rights.Fcntl, rights.Event, rights.Ioctl}
 
 // closureRights are the rights on the files that a program needs to start. A
 // library has those of an executable: a loader that is one runs it as well.
-var closureRights = map[elfdeps.Use]rights.Set{
-	elfdeps.Data:       readOne,
-	elfdeps.Library:    readOne.Union(rights.Of(rights.MmapX, rights.Fexecve)),
-	elfdeps.Executable: readOne.Union(rights.Of(rights.MmapX, rights.Fexecve)),
+func closureRights(use elfdeps.Use) rights.Set {
+	set := rights.Of(readOne...)
+	if use != elfdeps.Data {
+		set.Set(rights.MmapX, rights.Fexecve)
+	}
+	return set
 }
 
 // defaultPath is where execvp(3) looks when there is no PATH.
@@ -63,7 +65,7 @@ func (b *builder) program() error {
 		if f.Setid {
 			b.warn(f.Path + " has a set-user-ID or set-group-ID bit, which has no effect in a sandbox")
 		}
-		if err := b.needed(opener.seen[f.Path], closureRights[f.Use]); err != nil {
+		if err := b.needed(opener.seen[f.Path], closureRights(f.Use)); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/elfdeps"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
 	"github.com/capsicum-go/capsicum/rights"
@@ -116,11 +117,11 @@ func flags(t testing.TB, args ...string) *policy.Policy {
 }
 
 // closureOnly is what the program's own files have when nothing else is granted.
-var closureOnly = readOne.Union(rights.Of(rights.Fexecve, rights.MmapX))
+var closureOnly = closureRights(elfdeps.Executable)
 
 // dump prints a plan in a line for each entry, link and directory.
 func dump(p *plan.Plan) []string {
-	names := map[rights.Set]string{closureOnly: "closure", tmpRights: "tmp", deviceRights: "device"}
+	names := map[rights.Set]string{closureOnly: "closure", tmpRights(): "tmp", deviceRights(): "device"}
 	for _, s := range policy.Sets() {
 		names[s.Rights] = s.Name
 	}
