@@ -197,9 +197,6 @@ var table = []row{
 		"taking a descriptor out of another process through its process descriptor, outside capability mode only"},
 }
 
-// newest is the release whose vocabulary this package knows in full.
-const newest = 16
-
 // Table returns every right in the order of its bits, composites after what
 // they are made of. The caller owns the slice.
 func Table() []Info {
@@ -219,7 +216,7 @@ func Table() []Info {
 
 func cName(name string) string { return "CAP_" + strings.ToUpper(name) }
 
-// known is AllOf(newest), written out: the table would have to be gone through
+// known is AllOf(16), the newest vocabulary, written out: the table would have to be gone through
 // at the start of every program.
 var known = Set{words: [2]uint64{0xfffffffffff, 0xffffff}}
 

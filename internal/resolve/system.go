@@ -15,7 +15,7 @@ const systemFlag = "--system"
 // systemRow is one line of what --system grants. Every row is optional: no
 // machine has them all.
 type systemRow struct {
-	set   rights.Set
+	set   *rights.Set
 	dir   string
 	names string // in dir, separated by blanks; "*" stands for any characters
 }
@@ -26,26 +26,26 @@ type systemRow struct {
 // /etc/pki) are not granted whole; no passwords of proxies or registries, so no
 // pip.conf, npmrc or wgetrc; nothing of /var, /home, /root or /opt.
 var systemTable = []systemRow{
-	{policy.ROX, "/", "usr bin sbin lib lib32 lib64 libx32 libexec"},
-	{policy.ROX, "/nix", "store"},
-	{policy.ROX, "/gnu", "store"},
-	{policy.ROX, "/run/current-system", "sw profile"},
+	{&policy.ROX, "/", "usr bin sbin lib lib32 lib64 libx32 libexec"},
+	{&policy.ROX, "/nix", "store"},
+	{&policy.ROX, "/gnu", "store"},
+	{&policy.ROX, "/run/current-system", "sw profile"},
 	// The loader, the time, the language.
-	{policy.RO, "/etc", "ld.so.cache ld.so.conf ld.so.conf.d ld-musl-*.path localtime timezone locale.alias locale.conf default/locale"},
+	{&policy.RO, "/etc", "ld.so.cache ld.so.conf ld.so.conf.d ld-musl-*.path localtime timezone locale.alias locale.conf default/locale"},
 	// Names of users, machines and services.
-	{policy.RO, "/etc", "nsswitch.conf passwd group hosts host.conf resolv.conf services protocols networks rpc ethertypes netconfig gai.conf"},
+	{&policy.RO, "/etc", "nsswitch.conf passwd group hosts host.conf resolv.conf services protocols networks rpc ethertypes netconfig gai.conf"},
 	// Trust in servers.
-	{policy.RO, "/etc/ssl", "certs cert.pem openssl.cnf ct_log_list.cnf"},
-	{policy.RO, "/etc/pki", "ca-trust java tls/certs tls/cert.pem tls/openssl.cnf tls/ct_log_list.cnf"},
-	{policy.RO, "/etc", "ca-certificates ca-certificates.conf crypto-policies"},
-	{policy.RO, "/etc/ssh", "ssh_config ssh_config.d ssh_known_hosts"},
+	{&policy.RO, "/etc/ssl", "certs cert.pem openssl.cnf ct_log_list.cnf"},
+	{&policy.RO, "/etc/pki", "ca-trust java tls/certs tls/cert.pem tls/openssl.cnf tls/ct_log_list.cnf"},
+	{&policy.RO, "/etc", "ca-certificates ca-certificates.conf crypto-policies"},
+	{&policy.RO, "/etc/ssh", "ssh_config ssh_config.d ssh_known_hosts"},
 	// What this system is.
-	{policy.RO, "/etc", "os-release lsb-release debian_version redhat-release fedora-release alpine-release arch-release SuSE-release"},
+	{&policy.RO, "/etc", "os-release lsb-release debian_version redhat-release fedora-release alpine-release arch-release SuSE-release"},
 	// Which program a name means, and how shells and terminals behave.
-	{policy.RO, "/etc", "alternatives shells profile profile.d bash.bashrc bashrc bash_completion.d zsh inputrc terminfo magic magic.mime mime.types manpath.config groff"},
+	{&policy.RO, "/etc", "alternatives shells profile profile.d bash.bashrc bashrc bash_completion.d zsh inputrc terminfo magic magic.mime mime.types manpath.config groff"},
 	// Programs' own settings.
-	{policy.RO, "/etc", "gitconfig gitattributes vim vimrc nanorc emacs tmux.conf screenrc gdb fonts xattr.conf xml sgml texmf"},
-	{policy.RO, "/etc", "perl python python[0-9]* java java-* nodejs ruby php lua ImageMagick-*"},
+	{&policy.RO, "/etc", "gitconfig gitattributes vim vimrc nanorc emacs tmux.conf screenrc gdb fonts xattr.conf xml sgml texmf"},
+	{&policy.RO, "/etc", "perl python python[0-9]* java java-* nodejs ruby php lua ImageMagick-*"},
 }
 
 // system adds what --system grants.
@@ -56,7 +56,7 @@ func (b *builder) system() error {
 	for _, row := range systemTable {
 		for _, name := range strings.Fields(row.names) {
 			for _, full := range b.matches(row.dir, name) {
-				if err := b.systemGrant(full, row.set); err != nil {
+				if err := b.systemGrant(full, *row.set); err != nil {
 					return err
 				}
 			}

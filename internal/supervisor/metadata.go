@@ -293,10 +293,15 @@ func (c *Call) intoCaller(s *subject, a attrArgs, read func(string, []byte) (int
 // needs no more than the open file. Refused as on a file system that wants a
 // descriptor open for writing.
 func flockCall(c *Call) Result {
-	if c.Int(1)&^unix.LOCK_NB != unix.LOCK_EX {
+	how := int(c.Int(1))
+	if how&^unix.LOCK_NB != unix.LOCK_EX {
 		return Continue("a shared lock, or none: nothing was looked at but registers")
 	}
-	fd, err := c.Dup(c.Fd(0))
+	fd, err := c.DupFull(c.Fd(0))
+	copied := err == nil
+	if errors.Is(err, errNoGetfd) {
+		fd, err = c.Dup(c.Fd(0))
+	}
 	if err != nil {
 		return Fail(err)
 	}
@@ -309,6 +314,21 @@ func flockCall(c *Call) Result {
 		c.deny(entry, rights.Flock, "lock")
 		return Errno(unix.EBADF)
 	}
-	return Continue("the lock is advisory and on a file the program holds open: who swaps the descriptor " +
-		"in between locks another file of its own")
+	if !copied {
+		return Continue("the lock is advisory and on a file the program holds open: who swaps the descriptor " +
+			"in between locks another file of its own")
+	}
+	return Fail(c.lock(fd, how))
+}
+
+// lock locks the caller's open file through our copy of its descriptor: such a
+// lock is the open file's, and stays when the copy is closed. It was judged, so
+// no other descriptor that comes under the number meanwhile is locked.
+func (c *Call) lock(fd *sys.FD, how int) error {
+	err := sys.Retry(func() error { return unix.Flock(fd.Int(), how|unix.LOCK_NB) })
+	if err != unix.EWOULDBLOCK || how&unix.LOCK_NB != 0 {
+		return err
+	}
+	c.Yield()
+	return c.Blocking(func() error { return unix.Flock(fd.Int(), how) })
 }

@@ -7,15 +7,14 @@ import (
 )
 
 // deliverTo is the descriptor that deliver writes to.
+//
+//lint:ignore U1000 read in assembly
 var deliverTo int32
 
-// deliver is a signal handler that writes the signal's number, 32 bits, to
-// deliverTo. It is in assembly, and does nothing else: it may run on any thread,
-// between any two instructions.
-func deliver()
-
-// deliverPC and restorePC are the addresses of deliver and of what the kernel
-// returns to from it, 0 where the kernel brings its own.
+// deliverPC is the address of deliver, a signal handler that writes the signal's
+// number, 32 bits, to deliverTo. It is in assembly, and does nothing else: it may
+// run on any thread, between any two instructions. restorePC is the address of
+// what the kernel returns to from it, 0 where the kernel brings its own.
 func deliverPC() uintptr
 func restorePC() uintptr
 

@@ -4,7 +4,7 @@
 #define SYS_rt_sigreturn 15
 
 // The kernel calls it with the number in DI, on the thread's signal stack.
-TEXT ·deliver(SB),NOSPLIT|NOFRAME,$0
+TEXT deliver<>(SB),NOSPLIT|NOFRAME,$0
 	PUSHQ	DI
 	MOVL	·deliverTo(SB), DI
 	MOVQ	SP, SI
@@ -20,7 +20,7 @@ TEXT restore<>(SB),NOSPLIT|NOFRAME,$0
 	INT	$3
 
 TEXT ·deliverPC(SB),NOSPLIT,$0-8
-	LEAQ	·deliver(SB), AX
+	LEAQ	deliver<>(SB), AX
 	MOVQ	AX, ret+0(FP)
 	RET
 

@@ -4,7 +4,7 @@
 
 // The kernel calls it with the number in R0, on the thread's signal stack, and
 // the way back in R30.
-TEXT ·deliver(SB),NOSPLIT|NOFRAME,$0
+TEXT deliver<>(SB),NOSPLIT|NOFRAME,$0
 	MOVD.W	R0, -16(RSP)
 	MOVW	·deliverTo(SB), R0
 	MOVD	RSP, R1
@@ -15,7 +15,7 @@ TEXT ·deliver(SB),NOSPLIT|NOFRAME,$0
 	RET
 
 TEXT ·deliverPC(SB),NOSPLIT,$0-8
-	MOVD	$·deliver(SB), R0
+	MOVD	$deliver<>(SB), R0
 	MOVD	R0, ret+0(FP)
 	RET
 

@@ -20,9 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// supervisorName is argv[0] of the supervisor.
-const supervisorName = "capsicum: supervisor"
-
 // everywhere runs f under each engine as each user.
 func everywhere(t *testing.T, f func(t *testing.T, engine string, uid int)) {
 	for _, engine := range engines {
