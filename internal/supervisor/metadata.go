@@ -315,8 +315,8 @@ func flockCall(c *Call) Result {
 		return Errno(unix.EBADF)
 	}
 	if !copied {
-		return Continue("the lock is advisory and on a file the program holds open: who swaps the descriptor " +
-			"in between locks another file of its own")
+		return Continue("descriptors cannot be copied here; who swaps one in between locks another file that it holds " +
+			"open, and locks are advisory")
 	}
 	return Fail(c.lock(fd, how))
 }

@@ -452,3 +452,19 @@ func TestSwappedDescriptor(t *testing.T) {
 		t.Errorf("opened for writing: %s", got)
 	}
 }
+
+// TestSwappedLock locks a descriptor of the read-only grant while another thread
+// puts one of the writable grant in its place.
+func TestSwappedLock(t *testing.T) {
+	w, d := standard(t, nil)
+	v := w.run()
+	u := launch(t, "serve", testExe(t), "/", nil)
+	if got := u.do("lockswap " + u.do("keep r "+d+"/ro/f") + " " + d + "/rw/f " + d + "/ro/f"); strings.HasSuffix(got, " 0") {
+		t.Errorf("unconfined: %s", got)
+	}
+	if got := v.do("lockswap " + v.do("keep r "+d+"/ro/f") + " " + d + "/rw/f " + d + "/ro/f"); got != "other true, itself 0" {
+		t.Errorf("locked: %s", got)
+	}
+	u.want("lockwait "+d+"/rw/f", "ok")
+	v.want("lockwait "+d+"/rw/f", "ok")
+}

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -326,6 +325,9 @@ func allOperations() map[string]func([]string) string {
 		"fork":  forkCwd,
 		"fifos": fifos,
 		"swap":  swap,
+
+		"lockswap": lockSwap,
+		"lockwait": lockWait,
 	}
 }
 
@@ -390,47 +392,6 @@ func flip(a []string) string {
 	close(stop)
 	wg.Wait()
 	return fmt.Sprintf("%v %d %v", ok > 0, hit, denied > 0)
-}
-
-// swap opens descriptor a[0] again for writing while another thread puts the
-// file a[1], open for both, in its place and takes it away, and counts how often
-// the file with inode number a[2] was opened.
-func swap(a []string) string {
-	num := num(a[0])
-	was, err := unix.FcntlInt(uintptr(num), unix.F_DUPFD_CLOEXEC, 100)
-	if err != nil {
-		return errnoName(err)
-	}
-	both, err := unix.Open(a[1], unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return errnoName(err)
-	}
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for !stop.Load() {
-			unix.Dup3(both, num, unix.O_CLOEXEC)
-			unix.Dup3(was, num, unix.O_CLOEXEC)
-		}
-	})
-	other, itself := false, 0
-	ms, _ := strconv.Atoi(a[3])
-	for end := time.Now().Add(time.Duration(ms) * time.Millisecond); time.Now().Before(end); {
-		fd, err := unix.Open("/proc/self/fd/"+a[0], unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
-			continue
-		}
-		var st unix.Stat_t
-		if unix.Fstat(fd, &st) == nil && strconv.FormatUint(st.Ino, 10) == a[2] {
-			itself++
-		} else {
-			other = true
-		}
-		unix.Close(fd)
-	}
-	stop.Store(true)
-	wg.Wait()
-	return fmt.Sprintf("other %v, itself %d", other, itself)
 }
 
 // flipped are calls on a name at an address. They return something about the

@@ -105,10 +105,11 @@ func descriptorGroups() []group {
 		}},
 		{"flock", "Locks an open file.", []Rule{
 			pass("unlocking needs no right").where(is("LOCK_UN", 1, unix.LOCK_UN, unix.LOCK_UN|unix.LOCK_NB)),
-			ask("a descriptor open for reading is enough to lock every other user of the file out; the supervisor looks at the grant").
+			ask("a descriptor open for reading is enough to lock every other user of the file out; the supervisor looks at the grant " +
+				"and locks its own copy of the descriptor, which is the same open file").
 				when(or(landlock, flockGuarded)).
-				mayContinue("the lock is advisory and on a file the program holds open: who swaps the descriptor in between " +
-					"locks another file of its own"),
+				mayContinue("without an exclusive lock only registers are looked at; where descriptors cannot be copied, who swaps " +
+					"one in between locks another file that it holds open, and locks are advisory"),
 			pass(""),
 		}},
 		{"io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents", "Reads and writes without waiting (AIO).", []Rule{
