@@ -30,7 +30,7 @@ func Markdown() []byte {
 	var b strings.Builder
 	b.WriteString(preface)
 	index(&b)
-	for _, f := range families {
+	for _, f := range families() {
 		fmt.Fprintf(&b, "\n## %s\n", f.title)
 		for _, g := range f.groups() {
 			g.write(&b)

@@ -40,7 +40,7 @@ type group struct {
 // table is the table by name, made when it is first needed.
 var table = sync.OnceValue(func() map[string]*Row {
 	out := make(map[string]*Row, 512)
-	for _, family := range families {
+	for _, family := range families() {
 		for _, g := range family.groups() {
 			for name := range strings.FieldsSeq(g.names) {
 				if out[name] != nil {
@@ -60,18 +60,20 @@ type family struct {
 	groups func() []group
 }
 
-var families = []family{
-	{"Names and files", fileGroups},
-	{"Metadata", metadataGroups},
-	{"Descriptors", descriptorGroups},
-	{"ioctl and fcntl", controlGroups},
-	{"Sockets", socketGroups},
-	{"Processes", processGroups},
-	{"Signals and other processes", peerGroups},
-	{"Memory", memoryGroups},
-	{"Time and waiting", timeGroups},
-	{"Messages and shared memory", ipcGroups},
-	{"The machine", systemGroups},
+func families() []family {
+	return []family{
+		{"Names and files", fileGroups},
+		{"Metadata", metadataGroups},
+		{"Descriptors", descriptorGroups},
+		{"ioctl and fcntl", controlGroups},
+		{"Sockets", socketGroups},
+		{"Processes", processGroups},
+		{"Signals and other processes", peerGroups},
+		{"Memory", memoryGroups},
+		{"Time and waiting", timeGroups},
+		{"Messages and shared memory", ipcGroups},
+		{"The machine", systemGroups},
+	}
 }
 
 // Rows returns every row, sorted by name.

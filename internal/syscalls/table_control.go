@@ -71,7 +71,7 @@ var flagCommands = is("FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FS_IOC_SETVERSION, FA
 // flagsGuarded: file flags change through any descriptor of the file.
 func flagsGuarded() Cond { return or(landlock, lacks(rights.Fchflags)) }
 
-func controlGroups() []group {
+var controlGroups = func() []group {
 	return []group{
 		{"ioctl", "Controls a device or file.", []Rule{
 			// The terminal the sandbox shares with the shell that started it.

@@ -33,7 +33,7 @@ const (
 
 func lacksTruncate() Cond { return lacks(rights.Ftruncate) }
 
-func fileGroups() []group {
+var fileGroups = func() []group {
 	return []group{
 		{"open", "Opens a file by name.", []Rule{
 			ask(byName).when(landlock),

@@ -29,7 +29,7 @@ var (
 	getXattr    = []rights.Right{rights.ExtattrGet, rights.AclGet}
 )
 
-func metadataGroups() []group {
+var metadataGroups = func() []group {
 	return []group{
 		{"stat lstat statx access faccessat faccessat2", "Reads metadata by name.", guarded(rights.Fstat)},
 		{"newfstatat", "Reads metadata by name, or of a descriptor.", []Rule{
@@ -91,7 +91,7 @@ func metadataGroups() []group {
 	}
 }
 
-func descriptorGroups() []group {
+var descriptorGroups = func() []group {
 	return []group{
 		{"read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek sendfile splice tee vmsplice copy_file_range",
 			"Reads, writes and copies through descriptors.", []Rule{pass("")}},

@@ -25,7 +25,7 @@ const (
 
 const limitLabel = "the kernel ignores this limit; the supervisor keeps the label of a process's working directory there"
 
-func processGroups() []group {
+var processGroups = func() []group {
 	return []group{
 		{"fork vfork", "Makes a process.", []Rule{
 			pass("the filter and Landlock's rules are inherited"),
@@ -128,7 +128,7 @@ func selfOnly() []Rule {
 	}
 }
 
-func peerGroups() []group {
+var peerGroups = func() []group {
 	return []group{
 		{"kill", "Signals processes and groups.", append([]Rule{
 			ask(ownGroup).when(and(namespaces, noSignalScope)).where(is("pid 0", 0, 0)),

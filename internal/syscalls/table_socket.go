@@ -65,7 +65,7 @@ func messageRules() []Rule {
 	}
 }
 
-func socketGroups() []group {
+var socketGroups = func() []group {
 	return []group{
 		{"socket", "Makes a socket.", slices.Concat([]Rule{
 			refuse(unix.EAFNOSUPPORT, "nobody could carry out its bind and connect, and no other socket may have a Unix address").

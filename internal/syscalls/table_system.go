@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 const ofMachine = "changes the machine, not the sandbox"
 
-func systemGroups() []group {
+var systemGroups = func() []group {
 	return []group{
 		{"bpf perf_event_open", "Loads programs into the kernel, and measures it.", []Rule{
 			refuse(unix.EPERM, "reads and steers far more than the caller's own processes"),
