@@ -136,7 +136,8 @@ func (c *children) start(net bool) (err error) {
 // outside: only root may map more than itself, and only from there.
 func mappedByFront(e policy.Engine) bool { return e == policy.EngineNamespaces && os.Geteuid() == 0 }
 
-// plan prepares what depends on the plan.
+// plan prepares what depends on the plan: the rest of the program's steps, and
+// its filter.
 func (c *children) plan(s *setup) error {
 	f, err := observe()
 	if err != nil {
@@ -144,15 +145,7 @@ func (c *children) plan(s *setup) error {
 	}
 	s.Held = held(s.FDs)
 	s.Filter = filterOptions(s, f)
-	return c.prepareProgram(s)
-}
-
-// tell gives the children, while they are at work, what they need next: the
-// program the plan's steps, then its filter, and the supervisor, should there be
-// one, the setup.
-func (c *children) tell(s *setup) error {
-	c.first.Then(&c.program)
-	if err := c.cues.give(); err != nil {
+	if err := c.prepareProgram(s); err != nil {
 		return err
 	}
 	prog, err := syscalls.Compile(sysno.Native, s.Filter)
@@ -164,10 +157,13 @@ func (c *children) tell(s *setup) error {
 		code[i] = unix.SockFilter(in)
 	}
 	c.filter = unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
-	if err := c.cues.give(); err != nil {
-		return err
-	}
-	return s.write(c.setup)
+	return nil
+}
+
+// goOn lets the program's process go on with what was planned.
+func (c *children) goOn() error {
+	c.first.Then(&c.program)
+	return c.cues.give()
 }
 
 // let lets go of what only the children needed.

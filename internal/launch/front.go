@@ -8,21 +8,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum/internal/plan"
-	"github.com/capsicum-go/capsicum/internal/policy"
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
 // front is the command's side of one run.
 type front struct {
 	events   func(Event)
-	engine   policy.Engine
-	plan     *plan.Plan
+	setup    *setup
 	children *children
 	program  *sys.FD // pidfd, nil until started
 	pid      int
-	kept     []inherited // what the program inherited, and we still hold
-	linger   bool
 	left     bool // the program has ended, and its orphans are the supervisor's
 
 	stops   int       // how often the program was reported stopped
@@ -74,10 +69,14 @@ func (f *front) handle(r report, pidfd *sys.FD) (done bool, status int, err erro
 	case reportStarted:
 		f.program = pidfd
 		f.pid = pidOf(pidfd)
+		// Not before: the program's process has both processors more use for now.
+		if err := f.setup.write(f.children.setup); err != nil {
+			return true, 0, err
+		}
 		if err := f.children.front.send(report{Kind: reportHeard}, -1); err != nil {
 			return true, 0, fmt.Errorf("answer the sandbox: %w", err)
 		}
-		letGo(f.kept)
+		letGo(f.setup.FDs)
 		f.events(f.event("started"))
 	case reportStopped:
 		ev := f.event("stopped")
@@ -88,7 +87,7 @@ func (f *front) handle(r report, pidfd *sys.FD) (done bool, status int, err erro
 		f.stopped = false
 		f.events(f.event("continued"))
 	case reportExited:
-		if f.left = f.linger; f.left {
+		if f.left = f.setup.Linger; f.left {
 			f.children.disown()
 		} else {
 			f.children.wait()
@@ -105,7 +104,7 @@ func (f *front) handle(r report, pidfd *sys.FD) (done bool, status int, err erro
 
 // event is an event of this run.
 func (f *front) event(kind string) Event {
-	return Event{Type: kind, Engine: f.engine, PID: f.pid, Time: time.Now()}
+	return Event{Type: kind, Engine: f.setup.Engine, PID: f.pid, Time: time.Now()}
 }
 
 // exited ends a run whose program has ended.

@@ -152,11 +152,11 @@ func (l *Launch) Run(pl *plan.Plan, c Choice, o Options) (int, error) {
 // run runs the program under one engine.
 func (l *Launch) run(pl *plan.Plan, c Choice, o Options) (int, error) {
 	p := l.policy
-	f := &front{children: l.children, events: o.Events, engine: c.Engine, plan: pl, kept: l.fds, linger: p.Linger}
+	f := &front{children: l.children, events: o.Events}
 	// Until they execute something the children run in our memory.
 	defer runtime.KeepAlive(l.children)
 	defer f.children.kill()
-	s := &setup{
+	f.setup = &setup{
 		Plan: pl, Engine: c.Engine, Env: p.Env, Net: p.Net, Hostname: p.Hostname,
 		Limits: p.Limits, Linger: p.Linger, FDs: l.fds,
 	}
@@ -170,15 +170,15 @@ func (l *Launch) run(pl *plan.Plan, c Choice, o Options) (int, error) {
 				removeState(dir)
 			}
 		}()
-		s.State = dir
+		f.setup.State = dir
 	}
-	if err := f.children.plan(s); err != nil {
+	if err := f.children.plan(f.setup); err != nil {
 		return 0, err
 	}
 	if <-l.begun; l.beginErr != nil {
 		return 0, l.beginErr
 	}
-	if err := f.children.tell(s); err != nil {
+	if err := f.children.goOn(); err != nil {
 		return 0, err
 	}
 	return f.follow()

@@ -90,13 +90,12 @@ func (i inherited) entry() *plan.Entry {
 }
 
 // installFilter adds the installing of the filter, which the front generates
-// while the steps before are at work; see [children.tell].
+// while the steps before are at work; see [children.plan].
 func (c *children) installFilter(seq *script.Sequence) error {
 	flags, err := sys.ListenerFlags()
 	if err != nil {
 		return err
 	}
-	c.cues.await(seq, "wait for the filter")
 	seq.Do("install the system call filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags,
 		script.Struct(&c.filter)).Into(c.handed.fd(0))
 	return nil

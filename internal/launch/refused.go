@@ -72,10 +72,10 @@ func (f *front) failed() error {
 		}
 		switch step.What {
 		case stepExecute:
-			return cannotExecute(f.plan.Program.Path, step.Errno)
+			return cannotExecute(f.setup.Plan.Program.Path, step.Errno)
 		case stepCwd:
 			return &Refused{Exit: exitRefused, Errno: step.Errno,
-				Message: fmt.Sprintf("--cwd %s: %v", f.plan.Cwd, step.Errno)}
+				Message: fmt.Sprintf("--cwd %s: %v", f.setup.Plan.Cwd, step.Errno)}
 		}
 		r := &Refused{Exit: exitRefused, Errno: step.Errno, Message: step.Error()}
 		if step.Errno == unix.ESTALE {
@@ -83,7 +83,7 @@ func (f *front) failed() error {
 		}
 		// A machine may let a user namespace be made and nothing be done in it:
 		// AppArmor's rule on Ubuntu, a masked /proc in a container.
-		r.unavailable = f.engine == policy.EngineNamespaces &&
+		r.unavailable = f.setup.Engine == policy.EngineNamespaces &&
 			slices.Contains([]unix.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS}, step.Errno)
 		return r
 	}
