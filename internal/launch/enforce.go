@@ -120,8 +120,9 @@ func lacking(pl *plan.Plan, engine policy.Engine, f facts) rights.Set {
 		if e.Kind == plan.Proc || e.Kind == plan.Device || e.Kind == plan.Devpts {
 			continue
 		}
+		outer := pl.Outer(e.Dest)
 		for _, g := range guards {
-			if g.asks && !e.Rights.IsSet(g.right) && !g.native(pl, e, engine, f) {
+			if g.asks && !e.Rights.IsSet(g.right) && !g.native(e, outer, engine, f) {
 				out.Set(g.right)
 			}
 		}
@@ -132,15 +133,16 @@ func lacking(pl *plan.Plan, engine policy.Engine, f facts) rights.Set {
 // native reports whether the kernel itself refuses g's operations beneath e. It
 // does nothing of the kind under the landlock engine, where the supervisor opens
 // everything. A Landlock rule for a tree reaches through the mount points in it,
-// so a right that an enclosing entry grants is withheld by mount attributes only.
-func (g guard) native(pl *plan.Plan, e *plan.Entry, engine policy.Engine, f facts) bool {
+// so a right that the enclosing entries grant, outer, is withheld by mount
+// attributes only.
+func (g guard) native(e *plan.Entry, outer rights.Set, engine policy.Engine, f facts) bool {
 	if engine == policy.EngineLandlock {
 		return false
 	}
 	if g.mount == always || g.mount == whenReadOnly && plan.ReadOnly(e.Rights) {
 		return true
 	}
-	return g.abi != 0 && f.abi >= g.abi && !pl.Outer(e.Dest).IsSet(g.right)
+	return g.abi != 0 && f.abi >= g.abi && !outer.IsSet(g.right)
 }
 
 // losses lists what the entries of pl ask for and nobody here can enforce.
@@ -159,8 +161,9 @@ func losses(pl *plan.Plan, engine policy.Engine, f facts) []Loss {
 			out = append(out, Loss{Name: rights.Of(r).String(), What: what,
 				Why: "an open file always has it under Linux"})
 		}
+		outer := pl.Outer(e.Dest)
 		for _, g := range guards {
-			if engine == policy.EngineNamespaces && !g.asks && !e.Rights.IsSet(g.right) && !g.native(pl, e, engine, f) {
+			if engine == policy.EngineNamespaces && !g.asks && !e.Rights.IsSet(g.right) && !g.native(e, outer, engine, f) {
 				out = append(out, Loss{Name: rights.Of(g.right).String(), What: what,
 					Why: g.why(f)})
 			}

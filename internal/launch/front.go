@@ -69,15 +69,18 @@ func (f *front) handle(r report, pidfd *sys.FD) (done bool, status int, err erro
 	case reportStarted:
 		f.program = pidfd
 		f.pid = pidOf(pidfd)
-		// Not before: the program's process has both processors more use for now.
-		if err := f.setup.write(f.children.setup); err != nil {
+		if err := f.answer(reportHeard); err != nil {
 			return true, 0, err
-		}
-		if err := f.children.front.send(report{Kind: reportHeard}, -1); err != nil {
-			return true, 0, fmt.Errorf("answer the sandbox: %w", err)
 		}
 		letGo(f.setup.FDs)
 		f.events(f.event("started"))
+		// Not before: the program's process has more use for both processors.
+		if err := f.setup.write(f.children.setup); err != nil {
+			return true, 0, err
+		}
+		if err := f.answer(reportReady); err != nil {
+			return true, 0, err
+		}
 	case reportStopped:
 		ev := f.event("stopped")
 		ev.Signal = int(ws.StopSignal())
@@ -100,6 +103,15 @@ func (f *front) handle(r report, pidfd *sys.FD) (done bool, status int, err erro
 		return true, 0, refusedBy(r)
 	}
 	return false, 0, nil
+}
+
+// answer tells init how far we are. If that is gone, its end is on the way.
+func (f *front) answer(kind reportKind) error {
+	err := f.children.front.send(report{Kind: kind}, -1)
+	if err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+		return fmt.Errorf("answer the sandbox: %w", err)
+	}
+	return nil
 }
 
 // event is an event of this run.

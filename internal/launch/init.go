@@ -81,7 +81,7 @@ func (c *children) detach(o orders, exe int) {
 
 // announce adds the telling of the front that the program runs, with a pidfd of
 // it, and the wait until the front knows its pid: a process that was collected
-// has none. By then the front has also written the setup.
+// has none.
 func (c *children) announce() {
 	const what = "report the start"
 	m := newMessage(report{Kind: reportStarted}.encode(), 1)
@@ -99,7 +99,7 @@ func (c *children) await(linger bool, listener int) {
 	const what = "wait for the program"
 	seq := &c.init
 	chld := uint64(1) << (unix.SIGCHLD - 1)
-	poll := &[3]unix.PollFd{{Events: unix.POLLIN}, {Fd: int32(c.ctl.fd), Events: unix.POLLIN}, {Fd: int32(listener), Events: unix.POLLIN}}
+	poll := &[3]unix.PollFd{{Events: unix.POLLIN}, {Fd: int32(c.ctl.fd)}, {Fd: int32(listener), Events: unix.POLLIN}}
 	signals := script.ValueAt((*uint32)(unsafe.Pointer(&poll[0].Fd)))
 	questions := script.ValueAt((*uint32)(unsafe.Pointer(&poll[2].Events))) // and Revents, its upper half
 	seq.Do(what, unix.SYS_SIGNALFD4, -1, script.Struct(&chld), 8, unix.SFD_CLOEXEC).Into(signals)
@@ -122,6 +122,7 @@ func (c *children) await(linger bool, listener int) {
 func (c *children) supervise(o orders, exe int) error {
 	const what = "start the supervisor"
 	seq := &c.init
+	awaitByte(seq, "wait for the supervisor's setup", o.ctl.fd)
 	switch {
 	case os.Geteuid() == 0:
 		if err := dropBounding(seq, "drop the supervisor's privileges", c.engine, supervising); err != nil {

@@ -104,10 +104,11 @@ type report struct {
 
 type reportKind uint8
 
-// From the front comes heard, from init and the supervisor the others.
+// From the front come heard and ready, from init and the supervisor the others.
 const (
 	reportStarted reportKind = iota + 1 // the program is about to be executed
-	reportHeard                         // the answer to started
+	reportHeard                         // the answer to started: the front knows the program
+	reportReady                         // the setup is written
 	reportStopped
 	reportContinued
 	reportExited
@@ -175,6 +176,9 @@ func (c channel) receive() (report, *sys.FD, error) {
 	var n, oobn int
 	err := sys.Retry(func() (err error) {
 		n, oobn, _, _, err = unix.Recvmsg(c.fd, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.ECONNRESET { // once, of an end that is gone and had not read everything
+			err = unix.EINTR
+		}
 		return err
 	})
 	if err != nil {

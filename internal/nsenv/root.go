@@ -48,6 +48,7 @@ func Begin(seq *script.Sequence, ruleset *landlock.Ruleset, procfs script.Value)
 func (r *Root) Enter(seq *script.Sequence, pl *plan.Plan) {
 	b := r.b
 	b.seq, b.pl = seq, pl
+	seq.Grow(stepsEach * (len(pl.Entries) + len(pl.Links) + len(pl.Dirs)))
 	for _, part := range pl.Skeleton() {
 		b.parts[part.In] = append(b.parts[part.In], part)
 	}
@@ -86,6 +87,9 @@ const (
 )
 
 var empty = script.String("")
+
+// stepsEach is about how many steps it takes to show something.
+const stepsEach = 16
 
 // tree returns the rule for access. The mount's descriptor goes straight into
 // the rule's own memory.

@@ -23,6 +23,7 @@ package script
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -176,6 +177,11 @@ func (s *Sequence) SkipUnless(v Value, mask uint32, n int) {
 func (s *Sequence) Clone(what string, flags uintptr, child *Sequence, pid Value) {
 	s.children = append(s.children, child)
 	s.add(what, step{nr: unix.SYS_CLONE, kind: kindClone, args: [6]uintptr{flags}, out: pid.word})
+}
+
+// Grow makes room for n more steps.
+func (s *Sequence) Grow(n int) {
+	s.steps, s.what, s.keep = slices.Grow(s.steps, n), slices.Grow(s.what, n), slices.Grow(s.keep, n)
 }
 
 func (s *Sequence) add(what string, st step) Step {
