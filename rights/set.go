@@ -92,7 +92,20 @@ func (s Set) Equal(other Set) bool { return s == other }
 
 // IsSet reports whether every given right is in s, all parts of composites
 // included. It is true of an empty list, and panics on an invalid right.
-func (s Set) IsSet(r ...Right) bool { return s.Contains(Of(r...)) }
+func (s Set) IsSet(r ...Right) bool {
+	missing := uint64(0)
+	for _, right := range r {
+		switch uint64(right) & markers {
+		case uint64(word0):
+			missing |= uint64(right) & payload &^ s.words[0]
+		case uint64(word1):
+			missing |= uint64(right) & payload &^ s.words[1]
+		default:
+			right.set() // panics
+		}
+	}
+	return missing == 0
+}
 
 // IsEmpty reports whether s has no right at all.
 func (s Set) IsEmpty() bool { return s == Set{} }
