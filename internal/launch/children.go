@@ -41,8 +41,7 @@ type children struct {
 	filter     unix.SockFprog
 	hold       []*sys.FD // descriptors that the children use
 
-	signals   *sys.FD // see [receive]
-	strangers []int   // children that the front had before
+	strangers []int // children that the front had before
 }
 
 // newChildren makes them ready to start.
@@ -55,11 +54,6 @@ func newChildren(p *policy.Policy, engine policy.Engine, fds []inherited) (c *ch
 		}
 	}()
 	if err := c.open(); err != nil {
-		return c, err
-	}
-	// The program may run, and a terminal's signal may be meant for it, before the
-	// front looks at the next one.
-	if c.signals, err = receive(); err != nil {
 		return c, err
 	}
 	if engine == policy.EngineLandlock {

@@ -16,6 +16,7 @@ type front struct {
 	events   func(Event)
 	setup    *setup
 	children *children
+	signals  *sys.FD // see [receive]
 	program  *sys.FD // pidfd, nil until started
 	pid      int
 	left     bool // the program has ended, and its orphans are the supervisor's
@@ -30,7 +31,7 @@ type front struct {
 // follow sees the program through to its end.
 func (f *front) follow() (int, error) {
 	for {
-		ready := [2]unix.PollFd{{Fd: int32(f.children.front.fd), Events: unix.POLLIN}, {Fd: int32(f.children.signals.Int()), Events: unix.POLLIN}}
+		ready := [2]unix.PollFd{{Fd: int32(f.children.front.fd), Events: unix.POLLIN}, {Fd: int32(f.signals.Int()), Events: unix.POLLIN}}
 		n, err := unix.Poll(ready[:], f.patience())
 		if err != nil && err != unix.EINTR {
 			return 0, fmt.Errorf("wait for the sandbox: %w", err)

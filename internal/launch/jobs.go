@@ -43,7 +43,7 @@ const settle = 100 * time.Millisecond
 func (f *front) forward() {
 	var word [4]byte
 	for {
-		n, err := unix.Read(f.children.signals.Int(), word[:])
+		n, err := unix.Read(f.signals.Int(), word[:])
 		if err == unix.EINTR {
 			continue
 		}

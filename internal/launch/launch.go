@@ -155,7 +155,10 @@ func (l *Launch) run(pl *plan.Plan, c Choice, o Options) (int, error) {
 	f := &front{children: l.children, events: o.Events}
 	// Until they execute something the children run in our memory.
 	defer runtime.KeepAlive(l.children)
-	defer f.children.kill()
+	defer func() {
+		<-l.begun
+		f.children.kill()
+	}()
 	f.setup = &setup{
 		Plan: pl, Engine: c.Engine, Env: p.Env, Net: p.Net, Hostname: p.Hostname,
 		Limits: p.Limits, Linger: p.Linger, FDs: l.fds,
@@ -171,6 +174,12 @@ func (l *Launch) run(pl *plan.Plan, c Choice, o Options) (int, error) {
 			}
 		}()
 		f.setup.State = dir
+	}
+	// The program may run, and a terminal's signal may be meant for it, before we
+	// look at the next one. Until here they end us, and with us what has begun.
+	var err error
+	if f.signals, err = receive(); err != nil {
+		return 0, err
 	}
 	if err := f.children.plan(f.setup); err != nil {
 		return 0, err

@@ -2,7 +2,6 @@ package launch
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,11 +26,12 @@ type setup struct {
 	Linger bool
 	State  string // the landlock engine's private directory on the host
 
-	Env      []string       `json:"-"`
-	Net      bool           `json:"-"`
-	Hostname string         `json:"-"`
-	Limits   []policy.Limit `json:"-"`
-	FDs      []inherited    `json:"-"` // what the program keeps, 0, 1 and 2 included
+	// The rest is not written.
+	Env      []string
+	Net      bool
+	Hostname string
+	Limits   []policy.Limit
+	FDs      []inherited // what the program keeps, 0, 1 and 2 included
 }
 
 // pidSize is what init writes before everything else in the setup file: the
@@ -49,11 +49,9 @@ func newSetupFile() (*sys.FD, error) {
 
 // write writes s to f for the supervisor.
 func (s *setup) write(f *sys.FD) error {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("encode setup: %w", err)
-	}
-	for at := int64(pidSize); len(b) > 0; {
+	var e encoder
+	e.setup(s)
+	for b, at := e.b, int64(pidSize); len(b) > 0; {
 		n, err := unix.Pwrite(f.Int(), b, at)
 		if err != nil && err != unix.EINTR {
 			return fmt.Errorf("write setup: %w", err)
@@ -66,21 +64,26 @@ func (s *setup) write(f *sys.FD) error {
 // readSetup reads and checks what the front and init wrote. It came from our own
 // parent, but it decides everything, so it is checked like any other input.
 func readSetup(f *os.File) (s *setup, pid int, err error) {
-	var word [pidSize]byte
-	if _, err := f.ReadAt(word[:], 0); err != nil {
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, math.MaxInt64))
+	if err != nil {
 		return nil, 0, fmt.Errorf("read setup: %w", err)
 	}
-	if pid = int(int32(binary.NativeEndian.Uint32(word[:]))); pid <= 0 {
+	return parseSetup(b)
+}
+
+func parseSetup(b []byte) (s *setup, pid int, err error) {
+	if len(b) < pidSize {
+		return nil, 0, fmt.Errorf("read setup of %d bytes: %w", len(b), unix.EBADMSG)
+	}
+	if pid = int(int32(binary.NativeEndian.Uint32(b))); pid <= 0 {
 		return nil, 0, fmt.Errorf("read setup: program's pid %d: %w", pid, unix.EINVAL)
 	}
-	dec := json.NewDecoder(io.NewSectionReader(f, pidSize, math.MaxInt64-pidSize))
-	dec.DisallowUnknownFields()
-	s = new(setup)
-	if err := dec.Decode(s); err != nil {
-		return nil, 0, fmt.Errorf("read setup: %w", err)
+	d := decoder{b: b[pidSize:]}
+	if s = d.setup(); len(d.b) > 0 {
+		d.fail()
 	}
-	if s.Plan == nil {
-		return nil, 0, errors.New("read setup: no plan")
+	if d.err != nil {
+		return nil, 0, d.err
 	}
 	if engines[s.Engine] == nil {
 		return nil, 0, fmt.Errorf("read setup: engine %q: %w", s.Engine, unix.EINVAL)

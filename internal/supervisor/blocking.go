@@ -15,7 +15,7 @@ import (
 const (
 	tick     = 2 * time.Millisecond  // how long a stuck receiver goes unnoticed
 	patience = 10 * time.Millisecond // before the caller of a blocked call is looked at
-	restful  = 500                   // ticks without a call before the watch sleeps
+	restful  = 8                     // ticks without a call before the watch sleeps: each wakes two threads
 )
 
 // errRestart is ERESTARTSYS. As the answer of a call it makes the caller's
