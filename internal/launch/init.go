@@ -67,7 +67,9 @@ func (c *children) detach(o orders, exe int) {
 	for num := range 3 {
 		c.init.Do(what, unix.SYS_DUP3, o.procfs, num, 0) // still the null device
 	}
-	keep := []int{o.ctl.fd, o.setup, o.listener, exe}
+	// No number that will be given a meaning may be free: a descriptor that is
+	// received could get it by chance.
+	keep := []int{o.ctl.fd, o.setup, o.listener, o.procfs, exe}
 	slices.Sort(keep)
 	first := 3
 	for _, fd := range keep {
