@@ -95,14 +95,11 @@ func (s Set) Equal(other Set) bool { return s == other }
 func (s Set) IsSet(r ...Right) bool {
 	missing := uint64(0)
 	for _, right := range r {
-		switch uint64(right) & markers {
-		case uint64(word0):
-			missing |= uint64(right) & payload &^ s.words[0]
-		case uint64(word1):
-			missing |= uint64(right) & payload &^ s.words[1]
-		default:
+		word, bits, err := right.split()
+		if err != nil {
 			right.set() // panics
 		}
+		missing |= bits &^ s.words[word]
 	}
 	return missing == 0
 }

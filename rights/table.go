@@ -216,8 +216,8 @@ func Table() []Info {
 
 func cName(name string) string { return "CAP_" + strings.ToUpper(name) }
 
-// known is AllOf(16), the newest vocabulary, written out: the table would have to be gone through
-// at the start of every program.
+// known is AllOf(16), the newest vocabulary, written out: the table would have
+// to be gone through at the start of every program.
 var known = Set{words: [2]uint64{0xfffffffffff, 0xffffff}}
 
 // All returns every right of the newest vocabulary this package knows. A kernel

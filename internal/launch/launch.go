@@ -20,7 +20,6 @@ package launch
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"time"
 
@@ -39,8 +38,7 @@ const (
 
 // Options are what the caller wants to know of a run.
 type Options struct {
-	Events func(Event)  // called on Run's goroutine; nil for none
-	Log    *slog.Logger // nil discards
+	Events func(Event) // called on Run's goroutine; nil for none
 }
 
 // Event is something that happened to the program.
@@ -122,9 +120,6 @@ func (l *Launch) Close() {
 // engine that turns out not to work is replaced by the landlock engine unless the
 // policy asked for it by name.
 func (l *Launch) Run(pl *plan.Plan, c Choice, o Options) (int, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	if o.Events == nil {
 		o.Events = func(Event) {}
 	}
@@ -137,7 +132,6 @@ func (l *Launch) Run(pl *plan.Plan, c Choice, o Options) (int, error) {
 	if !errors.As(err, &r) || !r.unavailable || c.Engine == policy.EngineLandlock || l.policy.Engine == policy.EngineNamespaces {
 		return status, err
 	}
-	o.Log.Info("namespaces engine unavailable", "error", err)
 	c, chooseErr := choose(l.policy, pl, policy.EngineLandlock)
 	if chooseErr != nil {
 		return 0, fmt.Errorf("%w (the namespaces engine is unavailable: %v)", chooseErr, r)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -195,7 +196,7 @@ func enterAndExecute(in request) error {
 	if err != nil {
 		return err
 	}
-	defer seq.Keep()
+	defer runtime.KeepAlive(&seq)
 	if os.Getuid() == 0 {
 		if err := MapAll(pid); err != nil {
 			return err
@@ -340,7 +341,7 @@ func TestEnterRefusesAnotherObject(t *testing.T) {
 		if _, err := unix.Wait4(pid, &status, 0, nil); err != nil {
 			t.Fatal(err)
 		}
-		seq.Keep()
+		runtime.KeepAlive(&seq)
 		if err := seq.Err(); !errors.Is(err, Changed) {
 			t.Errorf("%s: %v, want %v", name, err, Changed)
 		}

@@ -16,8 +16,8 @@
 //
 // # Limitations
 //
-// The memory of every sequence must stay reachable until the last child that
-// runs one has executed a program or ended: see [Sequence.Keep].
+// Every sequence must stay reachable, by [runtime.KeepAlive], until the last
+// child that runs one has executed a program or ended.
 package script
 
 import (
@@ -190,9 +190,6 @@ func (s *Sequence) add(what string, st step) Step {
 	return Step{s, len(s.steps) - 1}
 }
 
-// Keep keeps everything that s needs alive until it is called.
-func (s *Sequence) Keep() { runtime.KeepAlive(s) }
-
 // Then makes the child that runs s go on with next after its last step, which it
 // must not have reached yet: a step before has to wait for whoever calls Then.
 // next must not be added to afterwards.
@@ -200,7 +197,7 @@ func (s *Sequence) Then(next *Sequence) {
 	next.link()
 	end := &s.steps[len(s.steps)-1]
 	end.jump = &next.steps[0]
-	end.kind = kindSkip // its word is 0
+	end.kind = kindSkip // its word is 0, and so goes there
 }
 
 // link fixes addresses: no step may be added afterwards. Running past the last

@@ -65,7 +65,7 @@ func TestExecute(t *testing.T) {
 	if st := status(t, pid); st.ExitStatus() != 7 {
 		t.Errorf("status %#x, want exit 7", st)
 	}
-	s.Keep()
+	runtime.KeepAlive(&s)
 	if err := s.Err(); err != nil {
 		t.Error(err)
 	}
@@ -108,7 +108,7 @@ func TestFailures(t *testing.T) {
 		if st := status(t, pid); st.ExitStatus() != ExitStatus {
 			t.Errorf("%s: status %#x, want exit %d", c.name, st, ExitStatus)
 		}
-		s.Keep()
+		runtime.KeepAlive(&s)
 		if err := s.Err(); !errors.Is(err, c.want) || err.Error()[:2] != "x:" {
 			t.Errorf("%s: %v, want x: %v", c.name, err, c.want)
 		}
@@ -158,8 +158,8 @@ func TestGrandchild(t *testing.T) {
 		if st := status(t, n); st.ExitStatus() != 4 {
 			t.Fatalf("status %#x, %v, %v", st, first.Err(), second.Err())
 		}
-		first.Keep()
-		second.Keep()
+		runtime.KeepAlive(&first)
+		runtime.KeepAlive(&second)
 		if pid.Load() != own.Load() || pid.Load() != collected.Load() {
 			t.Fatalf("pids %d %d %d", pid.Load(), own.Load(), collected.Load())
 		}
@@ -182,7 +182,7 @@ func TestSkip(t *testing.T) {
 		if st := status(t, pid); st.ExitStatus() != want {
 			t.Errorf("word %d: status %#x, want exit %d", word, st, want)
 		}
-		s.Keep()
+		runtime.KeepAlive(&s)
 	}
 	// A decision can not lead past the end.
 	var s Sequence
@@ -192,7 +192,7 @@ func TestSkip(t *testing.T) {
 		t.Fatal(err)
 	}
 	status(t, pid)
-	s.Keep()
+	runtime.KeepAlive(&s)
 	if s.Err() == nil {
 		t.Error("ran past the last step")
 	}
@@ -220,8 +220,8 @@ func TestThen(t *testing.T) {
 	if st := status(t, pid); st.ExitStatus() != ExitStatus {
 		t.Errorf("status %#x, want exit %d", st, ExitStatus)
 	}
-	first.Keep()
-	second.Keep()
+	runtime.KeepAlive(&first)
+	runtime.KeepAlive(&second)
 	if err := second.Err(); !errors.Is(err, unix.EBADF) || first.Err() != nil {
 		t.Errorf("%v, %v, want nothing and %v", first.Err(), err, unix.EBADF)
 	}

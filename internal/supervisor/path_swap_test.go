@@ -23,14 +23,7 @@ func swap(a []string) string {
 	if err != nil {
 		return errnoName(err)
 	}
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for !stop.Load() {
-			unix.Dup3(both, num, unix.O_CLOEXEC)
-			unix.Dup3(was, num, unix.O_CLOEXEC)
-		}
-	})
+	stop := swapping(num, both, was)
 	other, itself := false, 0
 	ms, _ := strconv.Atoi(a[3])
 	for end := time.Now().Add(time.Duration(ms) * time.Millisecond); time.Now().Before(end); {
@@ -46,8 +39,7 @@ func swap(a []string) string {
 		}
 		unix.Close(fd)
 	}
-	stop.Store(true)
-	wg.Wait()
+	stop()
 	return fmt.Sprintf("other %v, itself %d", other, itself)
 }
 
@@ -69,14 +61,7 @@ func lockSwap(a []string) string {
 		fds[i] = fd
 	}
 	was, other, probe := fds[0], fds[1], fds[2]
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for !stop.Load() {
-			unix.Dup3(other, num, unix.O_CLOEXEC)
-			unix.Dup3(was, num, unix.O_CLOEXEC)
-		}
-	})
+	stop := swapping(num, other, was)
 	locked, itself := false, 0
 	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); {
 		if unix.Flock(num, unix.LOCK_EX|unix.LOCK_NB) != nil {
@@ -90,8 +75,7 @@ func lockSwap(a []string) string {
 			unix.Flock(fd, unix.LOCK_UN)
 		}
 	}
-	stop.Store(true)
-	wg.Wait()
+	stop()
 	return fmt.Sprintf("other %v, itself %d", locked, itself)
 }
 
@@ -132,4 +116,21 @@ func lockWait(a []string) string {
 	}
 	unix.Close(fds[1])
 	return errnoName(unix.Flock(fds[0], unix.LOCK_SH|unix.LOCK_NB))
+}
+
+// swapping puts two files under one number in turn, in another thread, until
+// stop is called.
+func swapping(num, one, other int) (stop func()) {
+	var over atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !over.Load() {
+			unix.Dup3(one, num, unix.O_CLOEXEC)
+			unix.Dup3(other, num, unix.O_CLOEXEC)
+		}
+	})
+	return func() {
+		over.Store(true)
+		wg.Wait()
+	}
 }
