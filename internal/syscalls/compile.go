@@ -36,6 +36,9 @@ func Compile(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 		ranges = append(ranges, cbpf.Range{Low: nr, High: nr, To: label})
 	}
 
+	if o.Mode == Attached {
+		ranges = append(ranges, cbpf.Range{Low: Request, High: Request, To: c.verdict(o.final(Ask))})
+	}
 	c.Load(cbpf.OffArch)
 	c.JumpEqual(uint32(arch), cbpf.Next, other)
 	c.Load(cbpf.OffNr)
@@ -72,7 +75,7 @@ func (c *compiler) block(name string, o Options) (cbpf.Label, error) {
 	if row == nil {
 		return c.verdict(unlisted), nil
 	}
-	first := &row.Rules[0]
+	first := &row.In(o.Mode)[0]
 	if l, ok := c.made[first]; ok {
 		return l, nil
 	}

@@ -11,9 +11,15 @@ import (
 // Mode says what the confined program knows of its confinement.
 type Mode uint8
 
-// Wrapped is an unmodified program: it is refused with what Linux would say
-// (ENOENT, EPERM, EACCES, ENOSYS…).
-const Wrapped Mode = 0
+// The modes.
+const (
+	// Wrapped is an unmodified program: it is refused with what Linux would say
+	// (ENOENT, EPERM, EACCES, ENOSYS…).
+	Wrapped Mode = iota
+	// Attached is a process that confines itself and knows Capsicum's errnos. The
+	// other options but NoSupervisor are not about it.
+	Attached
+)
 
 // Options say what one filter is generated for. They are known before the
 // program starts and never change while it runs.
@@ -46,11 +52,13 @@ type Options struct {
 
 // check refuses options that no table exists for.
 func (o Options) check() error {
-	if o.Engine != policy.EngineNamespaces && o.Engine != policy.EngineLandlock {
-		return fmt.Errorf("compile filter for engine %q: %w", o.Engine, unix.EINVAL)
-	}
-	if o.Mode != Wrapped {
+	switch {
+	case o.Mode == Attached:
+		return nil
+	case o.Mode != Wrapped:
 		return fmt.Errorf("compile filter for mode %d: %w", o.Mode, unix.EINVAL)
+	case o.Engine != policy.EngineNamespaces && o.Engine != policy.EngineLandlock:
+		return fmt.Errorf("compile filter for engine %q: %w", o.Engine, unix.EINVAL)
 	}
 	return nil
 }

@@ -25,9 +25,18 @@ import (
 // Row is one system call. The first rule that holds decides; the last one is
 // unconditional.
 type Row struct {
-	Name  string
-	Doc   string
-	Rules []Rule
+	Name     string
+	Doc      string
+	Rules    []Rule // of a wrapped program
+	attached []Rule // of a process that confines itself
+}
+
+// In returns the rules of row under mode m.
+func (row *Row) In(m Mode) []Rule {
+	if m == Attached {
+		return row.attached
+	}
+	return row.Rules
 }
 
 // group is a number of rows with the same rules.
@@ -46,12 +55,23 @@ var table = sync.OnceValue(func() map[string]*Row {
 				if out[name] != nil {
 					panic("syscalls: two rows for " + name)
 				}
-				out[name] = &Row{Name: name, Doc: g.doc, Rules: g.rules}
+				out[name] = &Row{Name: name, Doc: g.doc, Rules: g.rules, attached: passes}
 			}
+		}
+	}
+	for _, g := range attachedGroups() {
+		for name := range strings.FieldsSeq(g.names) {
+			if row := out[name]; row == nil || &row.attached[0] != &passes[0] {
+				panic("syscalls: two rows, or none, for " + name)
+			}
+			out[name].attached = g.rules
 		}
 	}
 	return out
 })
+
+// passes are the rules of calls that no descriptor's rights are about.
+var passes = []Rule{pass("about no descriptor")}
 
 // family is a chapter of the documentation. Its groups are made by a function,
 // so that a start that compiles no filter does not pay for them.
@@ -92,6 +112,9 @@ var unlisted = Errno(unix.ENOSYS)
 // Lookup says what the table says of one call: the model that filters are
 // tested against. The row is nil for a number without one.
 func Lookup(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (Verdict, *Row) {
+	if nr == Request && o.Mode == Attached {
+		return o.final(Ask), nil
+	}
 	name, ok := sysno.Name(arch, int(nr))
 	if !ok {
 		return unlisted, nil
@@ -100,8 +123,9 @@ func Lookup(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (Verdict, *Ro
 	if row == nil {
 		return unlisted, nil
 	}
-	for i := range row.Rules {
-		if r := &row.Rules[i]; r.holds(o, args) {
+	rules := row.In(o.Mode)
+	for i := range rules {
+		if r := &rules[i]; r.holds(o, args) {
 			return o.final(r.Do), row
 		}
 	}
@@ -134,8 +158,9 @@ func (o Options) final(v Verdict) Verdict {
 // earlier rule leaves nothing to, and the ones whose verdict is the same as what
 // comes after them anyway.
 func (row *Row) active(o Options) ([]Rule, error) {
-	out := make([]Rule, 0, len(row.Rules))
-	for _, r := range row.Rules {
+	rules := row.In(o.Mode)
+	out := make([]Rule, 0, len(rules))
+	for _, r := range rules {
 		if !r.When.Holds(o) {
 			continue
 		}
