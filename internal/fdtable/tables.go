@@ -1,0 +1,229 @@
+package fdtable
+
+import (
+	"container/list"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+const (
+	// maxUnborn bounds the forks whose children have not been seen. Forks that
+	// fail in the kernel stay among them.
+	maxUnborn = 1 << 16
+	// maxRecent is how many forks of a process stay known after their child was seen.
+	maxRecent = 8
+)
+
+// ErrUnknownLabel is that of a process which nobody knows to have been forked.
+// Everything must be refused to it.
+var ErrUnknownLabel = errors.New("no fork has this label")
+
+// Tables knows the table of every process. Its methods are safe for concurrent
+// use. All but Of take locks of tables: call them with none held.
+type Tables struct {
+	mu     sync.RWMutex // taken after the locks of tables
+	procs  map[int]*Table
+	forks  map[uint64]*fork
+	unborn list.List                // of *fork, the oldest first
+	places map[uint64]*list.Element // in unborn
+	last   uint64                   // label
+}
+
+// NewTables returns the tables of no processes.
+func NewTables() *Tables {
+	return &Tables{procs: map[int]*Table{}, forks: map[uint64]*fork{}, places: map[uint64]*list.Element{}}
+}
+
+// Attach adds a process that is nobody's child here, with everything unlimited.
+func (ts *Tables) Attach(pid int) *Table {
+	t := &Table{filters: &filters{}}
+	f := newFiles(cow[Slot]{})
+	f.sharers[t.filters] = struct{}{}
+	t.files.Store(f)
+	ts.bind(pid, t)
+	return t
+}
+
+// Of returns the table of a process, nil if it is not known. It may be called
+// with a table's lock held.
+func (ts *Tables) Of(pid int) *Table {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return ts.procs[pid]
+}
+
+// Len returns the number of processes.
+func (ts *Tables) Len() int {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return len(ts.procs)
+}
+
+// Fork says that the process of parent is about to fork, sharing its descriptors
+// or copying them. The child is born with the label. What is put into the parent's
+// table until then is in the child's too. Of more than 65536 children that were
+// not seen the oldest is forgotten.
+func (ts *Tables) Fork(parent *Table, share bool) (label uint64) {
+	parent.Lock()
+	fk := parent.begin(share)
+	ts.mu.Lock()
+	ts.last++
+	label = ts.last
+	fk.label = label
+	ts.forks[label] = fk
+	ts.places[label] = ts.unborn.PushBack(fk)
+	var oldest *fork
+	if ts.unborn.Len() > maxUnborn {
+		oldest = ts.unborn.Front().Value.(*fork)
+		ts.remove(oldest)
+	}
+	ts.mu.Unlock()
+	parent.Unlock()
+	if oldest != nil {
+		oldest.forget()
+	}
+	return label
+}
+
+// remove makes fk's label unknown. The caller holds ts.mu, and calls fk.forget
+// when it holds no lock.
+func (ts *Tables) remove(fk *fork) {
+	delete(ts.forks, fk.label)
+	if place := ts.places[fk.label]; place != nil {
+		ts.unborn.Remove(place)
+		delete(ts.places, fk.label)
+	}
+}
+
+// Born binds a new process to the fork that made it. The same label for the same
+// process gives the same table again; until [Tables.Exit] its number must not come
+// to mean another. Two children may have one label, when two threads fork at once:
+// it stays known until a few later forks of the parent are born. The child is in
+// capability mode if the parent is, by now.
+func (ts *Tables) Born(label uint64, pid int) (*Table, error) {
+	ts.mu.RLock()
+	fk, known := ts.forks[label], ts.procs[pid]
+	same := known != nil && known.label == label
+	ts.mu.RUnlock()
+	if same {
+		return known, nil
+	}
+	if fk == nil {
+		return nil, fmt.Errorf("bind process %d: label %d: %w", pid, label, ErrUnknownLabel)
+	}
+	fk.files.mu.Lock()
+	if fk.gone {
+		fk.files.mu.Unlock()
+		return nil, fmt.Errorf("bind process %d: label %d: %w", pid, label, ErrUnknownLabel)
+	}
+	t := fk.child()
+	fk.files.mu.Unlock()
+	t.label = label
+	if fk.parent.Mode() {
+		t.Enter()
+	}
+	t = ts.bind(pid, t)
+	ts.seen(fk)
+	return t, nil
+}
+
+// bind makes t the table of pid, in place of one of a process that is gone, and
+// returns it; or the table that another caller has bound for the same birth.
+func (ts *Tables) bind(pid int, t *Table) *Table {
+	ts.mu.Lock()
+	old := ts.procs[pid]
+	if old != nil && old.label == t.label && t.label != 0 {
+		t, old = old, t
+	} else {
+		ts.procs[pid] = t
+	}
+	ts.mu.Unlock()
+	if old != nil {
+		ts.end(old)
+	}
+	return t
+}
+
+// seen moves fk from the forks whose child is awaited to those that are only kept
+// for another child with the same label.
+func (ts *Tables) seen(fk *fork) {
+	var done []*fork
+	ts.mu.Lock()
+	if place := ts.places[fk.label]; place != nil {
+		ts.unborn.Remove(place)
+		delete(ts.places, fk.label)
+		p := fk.parent
+		p.recent = append(p.recent, fk)
+		keep := maxRecent
+		if p.ended {
+			keep = 0
+		}
+		if n := len(p.recent) - keep; n > 0 {
+			done = append(done, p.recent[:n]...)
+			p.recent = append([]*fork(nil), p.recent[n:]...)
+		}
+		for _, old := range done {
+			ts.remove(old)
+		}
+	}
+	ts.mu.Unlock()
+	for _, old := range done {
+		old.forget()
+	}
+}
+
+// end lets go of what t holds in what it shares. Its children that were not seen
+// can still be born.
+func (ts *Tables) end(t *Table) {
+	ts.mu.Lock()
+	done := t.recent
+	t.recent, t.ended = nil, true
+	for _, fk := range done {
+		ts.remove(fk)
+	}
+	ts.mu.Unlock()
+	t.Lock()
+	delete(t.shared().sharers, t.filters)
+	t.Unlock()
+	for _, fk := range done {
+		fk.forget()
+	}
+}
+
+// Exit forgets a process.
+func (ts *Tables) Exit(pid int) {
+	ts.mu.Lock()
+	t := ts.procs[pid]
+	delete(ts.procs, pid)
+	ts.mu.Unlock()
+	if t != nil {
+		ts.end(t)
+	}
+}
+
+// Unshare gives a process a descriptor table of its own, as unshare(CLONE_FILES)
+// does.
+func (ts *Tables) Unshare(pid int) { ts.Exec(pid, nil) }
+
+// Exec says that a process has executed a program: it has a descriptor table of its
+// own, and the numbers in closed were closed. Mode and filters stay.
+func (ts *Tables) Exec(pid int, closed []int) {
+	t := ts.Of(pid)
+	if t == nil {
+		return
+	}
+	t.Lock()
+	defer t.Unlock()
+	if f := t.shared(); t.Shared() {
+		own := newFiles(f.forChild())
+		own.mu.Lock()
+		delete(f.sharers, t.filters)
+		own.sharers[t.filters] = struct{}{}
+		t.files.Store(own)
+		f.mu.Unlock()
+	}
+	for _, fd := range closed {
+		t.Drop(fd)
+	}
+}
