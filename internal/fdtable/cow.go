@@ -62,12 +62,11 @@ func (c *cow[V]) own(n int) *page[V] {
 	if c.owner == nil {
 		c.owner = new(owner)
 	}
-	if i := n / pageSize; i >= len(c.pages) {
-		grown := make([]*page[V], i+1, max(i+1, len(c.pages)*3/2))
-		copy(grown, c.pages)
-		c.pages, c.shared = grown, false
-	} else if c.shared {
+	if c.shared {
 		c.pages, c.shared = slices.Clone(c.pages), false
+	}
+	if more := n/pageSize + 1 - len(c.pages); more > 0 {
+		c.pages = append(c.pages, make([]*page[V], more)...)
 	}
 	slot := &c.pages[n/pageSize]
 	switch p := *slot; {

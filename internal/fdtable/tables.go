@@ -103,19 +103,22 @@ func (ts *Tables) remove(fk *fork) {
 // capability mode if the parent is, by now.
 func (ts *Tables) Born(label uint64, pid int) (*Table, error) {
 	ts.mu.RLock()
-	fk, known := ts.forks[label], ts.procs[pid]
-	same := known != nil && known.label == label
+	fk := ts.forks[label]
 	ts.mu.RUnlock()
-	if same {
-		return known, nil
+	if t := ts.Of(pid); t != nil && t.label == label {
+		return t, nil
 	}
+	unknown := fmt.Errorf("bind process %d: label %d: %w", pid, label, ErrUnknownLabel)
 	if fk == nil {
-		return nil, fmt.Errorf("bind process %d: label %d: %w", pid, label, ErrUnknownLabel)
+		return nil, unknown
 	}
 	fk.files.mu.Lock()
 	if fk.gone {
 		fk.files.mu.Unlock()
-		return nil, fmt.Errorf("bind process %d: label %d: %w", pid, label, ErrUnknownLabel)
+		if t := ts.Of(pid); t != nil && t.label == label {
+			return t, nil // another caller was faster, and other births after it
+		}
+		return nil, unknown
 	}
 	t := fk.child()
 	fk.files.mu.Unlock()
