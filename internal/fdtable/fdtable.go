@@ -38,6 +38,10 @@ type Slot struct {
 	// gets Before.
 	Pending bool
 	Before  filecaps.Caps
+	// Parked says that the descriptor was closed, and that what took its place only
+	// keeps the number from being given out again: a filter stacked for it would
+	// refuse things to whatever came there.
+	Parked bool
 }
 
 // maxAlso bounds the list of a slot; a longer one says "anything".
@@ -51,7 +55,7 @@ func (s Slot) Holds(id ID) bool {
 
 // merge returns what both permit, for whatever either is about.
 func merge(older, newer Slot) Slot {
-	s := Slot{Caps: older.Caps.Intersect(newer.Caps), ID: newer.ID}
+	s := Slot{Caps: older.Caps.Intersect(newer.Caps), ID: newer.ID, Parked: older.Parked && newer.Parked}
 	for _, ids := range [][]ID{older.Also, {older.ID}, newer.Also} {
 		for _, id := range ids {
 			if id != s.ID && !slices.Contains(s.Also, id) {
