@@ -8,19 +8,24 @@ import (
 	"github.com/capsicum-go/capsicum/rights"
 )
 
-const (
-	// FirstAsking is the lowest number of those on which calls ask, but for what
-	// their [Class] says.
-	FirstAsking = 256
-	// firstChosen is the lowest number that [Table.Choose] gives where the process
-	// has room: programs count on low numbers for their own.
-	firstChosen = 512
-	classes     = 16
-)
+// FirstAsking is the lowest number of those on which calls ask, but for what their
+// [Class] says.
+const FirstAsking = 256
 
-// Class is what the filter lets pass on a number from [FirstAsking] on: the low
-// four bits of the number. The filter cannot look anything up, so a number says by
-// itself what may be done with it.
+const classes = 16
+
+// Range is numbers from First to Last that [Table.Choose] gives, and whose low four
+// bits are their class. The kernel gives them to nobody before it has given the
+// lower ones. On the other numbers from [FirstAsking] on every call asks.
+type Range struct{ First, Last int }
+
+// Chosen are the ranges, in the order in which they are used. The first is for
+// programs with the usual limit of 1024 descriptors.
+var Chosen = [...]Range{{512, 1023}, {65536, 131071}}
+
+// Class is what the filter lets pass on a number of the ranges in [Chosen]. The
+// filter cannot look anything up, so a number says by itself what may be done with
+// it.
 type Class uint8
 
 // The bits of a class.
@@ -32,7 +37,20 @@ const (
 )
 
 // ClassOf returns the class of a number from [FirstAsking] on.
-func ClassOf(fd int) Class { return Class(fd % classes) }
+func ClassOf(fd int) Class {
+	if rangeOf(fd) < 0 {
+		return 0
+	}
+	return Class(fd % classes)
+}
+
+// unchosen are the numbers between.
+var unchosen = [...]Range{{FirstAsking, Chosen[0].First - 1}, {Chosen[0].Last + 1, Chosen[1].First - 1}}
+
+// rangeOf returns which range fd is in, -1 for none.
+func rangeOf(fd int) int {
+	return slices.IndexFunc(Chosen[:], func(r Range) bool { return r.First <= fd && fd <= r.Last })
+}
 
 // Rights returns the rights that what passes needs.
 func (c Class) Rights() rights.Set {
@@ -101,15 +119,15 @@ type hint struct {
 	rest    int  // searches to go before those are looked at again
 }
 
-// search finds the lowest free number of class c from base on and below limit.
+// search finds the lowest free number of those from first on, step apart, and
+// below limit.
 // Numbers used for what is no slot come free without notice, so when nothing else
 // is left they are looked at again, but only as often as that keeps the cost of a
 // search constant; eager ignores the cost.
-func (h *hint) search(c Class, base, limit int, eager bool, free func(int) (ok, foreign bool)) (int, bool) {
-	first := base + int(c)
+func (h *hint) search(first, step, limit int, eager bool, free func(int) (ok, foreign bool)) (int, bool) {
 	h.next = max(h.next, first)
 	scan := func() (int, bool) {
-		for ; h.next < limit; h.next += classes {
+		for ; h.next < limit; h.next += step {
 			ok, foreign := free(h.next)
 			if ok {
 				return h.next, true
@@ -127,7 +145,7 @@ func (h *hint) search(c Class, base, limit int, eager bool, free func(int) (ok, 
 	if h.rest--; h.rest > 0 && !eager {
 		return 0, false
 	}
-	h.rest = (limit - first) / classes
+	h.rest = (limit - first) / step
 	h.next, h.foreign = first, false
 	return scan()
 }
@@ -139,10 +157,6 @@ func (h *hint) search(c Class, base, limit int, eager bool, free func(int) (ok, 
 // Numbers that taken has said to be in use may be passed over for a while
 // after they came free.
 func (t *Table) Choose(caps filecaps.Caps, taken func(int) bool, limit int) (fd int, ok bool) {
-	base, hints := firstChosen, &t.shared().high
-	if limit <= firstChosen {
-		base, hints = FirstAsking, &t.shared().low
-	}
 	free := func(fd int) (ok, foreign bool) {
 		if t.shared().slots.get(fd) != nil {
 			return false, false
@@ -155,7 +169,15 @@ func (t *Table) Choose(caps filecaps.Caps, taken func(int) bool, limit int) (fd 
 			if !c.Within(caps) {
 				continue
 			}
-			if fd, ok := hints[c].search(c, base, limit, eager, free); ok {
+			for i, r := range Chosen {
+				if fd, ok := t.shared().hints[i][c].search(r.First+int(c), classes, min(limit, r.Last+1), eager, free); ok {
+					return fd, true
+				}
+			}
+		}
+		// On all others every call asks.
+		for i, r := range unchosen {
+			if fd, ok := t.shared().plain[i].search(r.First, 1, min(limit, r.Last+1), eager, free); ok {
 				return fd, true
 			}
 		}
@@ -165,12 +187,13 @@ func (t *Table) Choose(caps filecaps.Caps, taken func(int) bool, limit int) (fd 
 
 // cameFree tells the hints that number fd has no slot any more.
 func (f *files) cameFree(fd int) {
-	if fd < FirstAsking {
-		return
+	if i := rangeOf(fd); i >= 0 {
+		h := &f.hints[i][ClassOf(fd)]
+		h.next = min(h.next, fd)
 	}
-	h := &f.high[ClassOf(fd)]
-	if fd < firstChosen {
-		h = &f.low[ClassOf(fd)]
+	for i, r := range unchosen {
+		if r.First <= fd && fd <= r.Last {
+			f.plain[i].next = min(f.plain[i].next, fd)
+		}
 	}
-	h.next = min(h.next, fd)
 }

@@ -85,8 +85,8 @@ type files struct {
 	// sharers are the stacked filters of the processes that use this table, and
 	// of children to be that will.
 	sharers map[*filters]struct{}
-	// low and high are where to look for numbers from 256 to 511, and above.
-	low, high [classes]hint
+	hints   [len(Chosen)][classes]hint // where to look for free numbers
+	plain   [len(unchosen)]hint
 	// journal is the newest of the forks that later changes matter to.
 	journal *fork
 }
@@ -235,6 +235,32 @@ func (t *Table) Fits(fd int, caps filecaps.Caps) bool {
 		}
 	}
 	return true
+}
+
+// Stacked returns what filters stacked on number fd let pass, in every process that
+// shares the table.
+func (t *Table) Stacked(fd int) filecaps.Caps {
+	caps := filecaps.Full()
+	for f := range t.shared().sharers {
+		if s := f.stacked.get(fd); s != nil {
+			caps = caps.Intersect(*s)
+		}
+	}
+	return caps
+}
+
+// StackedIn iterates over the numbers from lo to hi, both included, that filters
+// are stacked on in any process that shares the table.
+func (t *Table) StackedIn(lo, hi int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for f := range t.shared().sharers {
+			for fd := f.stacked.next(lo); fd >= 0 && fd <= hi; fd = f.stacked.next(fd + 1) {
+				if !yield(fd) || fd == math.MaxInt {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Exact reports whether caps fits on number fd and no stacked filter refuses there

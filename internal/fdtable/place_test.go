@@ -1,6 +1,7 @@
 package fdtable
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -144,7 +145,7 @@ func TestChoose(t *testing.T) {
 		{caps(rights.MmapX), 1024, 512 + 12},
 		{filecaps.Full(), 1024, 512 + 15},
 		{caps(), 1024, 512},
-		{caps(rights.Read), 512, 257},
+		{caps(rights.Read), 512, 256},
 		{caps(rights.Read), 513, 512},
 		{caps(rights.Read), 257, 256},
 		{caps(rights.Read), 256, 0},
@@ -177,10 +178,7 @@ func TestChooseModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		table := NewTables().Attach(1)
 		limit := rapid.SampledFrom([]int{300, 512, 520, 600, 800}).Draw(t, "limit")
-		base := firstChosen
-		if limit <= firstChosen {
-			base = FirstAsking
-		}
+		base := FirstAsking
 		foreign := map[int]bool{}
 		quiet := true
 		draw := rapid.IntRange(base, limit-1)
@@ -189,13 +187,18 @@ func TestChooseModel(t *testing.T) {
 				c := drawCaps.Draw(t, "caps")
 				for range rapid.IntRange(1, 40).Draw(t, "times") {
 					fd, ok := table.Choose(c, func(fd int) bool { return foreign[fd] }, limit)
-					lowest, possible := 0, false
+					var inOrder []int
 					for _, class := range bySize {
-						for n := base + int(class); n < limit && !possible && class.Within(c); n += classes {
-							if _, used := table.Get(n); !used && !foreign[n] {
-								lowest, possible = n, true
-							}
+						for n := Chosen[0].First + int(class); n < limit && class.Within(c); n += classes {
+							inOrder = append(inOrder, n)
 						}
+					}
+					for n := base; n < min(limit, Chosen[0].First); n++ {
+						inOrder = append(inOrder, n)
+					}
+					lowest, possible := 0, false
+					if i := slices.IndexFunc(inOrder, func(n int) bool { _, used := table.Get(n); return !used && !foreign[n] }); i >= 0 {
+						lowest, possible = inOrder[i], true
 					}
 					switch _, used := table.Get(fd); {
 					case ok != possible:
