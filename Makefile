@@ -49,7 +49,10 @@ lint: ## gofmt, vet, staticcheck, the other architecture and systems
 		if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(ARM64) $(GO) vet ./...
-	@for os in $(ELSEWHERE); do echo "vet rights for $$os"; GOOS=$$os $(GO) vet ./rights || exit 1; done
+	@for os in $(ELSEWHERE); do \
+		pkgs=". ./rights ./unixcap"; if [ $$os = freebsd ]; then pkgs="$$pkgs ./test/conformance"; fi; \
+		echo "vet $$pkgs for $$os"; GOOS=$$os $(GO) vet $$pkgs || exit 1; \
+	done
 	$(GO) tool staticcheck ./...
 	@for f in .ci/run script/* test/kernels/run test/kernels/init test/kernels/check; do sh -n "$$f" || exit 1; done
 	bash -n completions/capsicum.bash
