@@ -22,9 +22,10 @@ var layers = map[string]int{
 	"internal/early": 0,
 	"internal/cbpf":  0,
 
-	"internal/sys":    1,
-	"internal/notify": 1,
-	"internal/script": 1,
+	"internal/sys":      1,
+	"internal/filecaps": 1,
+	"internal/notify":   1,
+	"internal/script":   1,
 
 	"internal/policy":   2,
 	"internal/plan":     2,
@@ -33,9 +34,11 @@ var layers = map[string]int{
 	"internal/lookup":   2,
 	"internal/landlock": 2,
 	"internal/nsenv":    2,
+	"internal/slot":     2,
 
 	"internal/syscalls":   3,
 	"internal/supervisor": 3,
+	"internal/static":     3,
 
 	"internal/probe": 4,
 
