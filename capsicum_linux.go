@@ -1,18 +1,90 @@
 package capsicum
 
 import (
+	"sync"
 	"syscall"
 
+	"github.com/capsicum-go/capsicum/internal/attach"
 	"github.com/capsicum-go/capsicum/internal/static"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
-func enter() error                                 { return static.Enter() }
-func mode() (bool, error)                          { return static.Mode() }
-func limitRights(fd int, s rights.Set) error       { return static.LimitRights(fd, s) }
-func getRights(fd int) (rights.Set, error)         { return static.Rights(fd) }
-func limitFcntls(fd int, mask rights.Fcntls) error { return static.LimitFcntls(fd, mask) }
-func getFcntls(fd int) (rights.Fcntls, error)      { return static.Fcntls(fd) }
+// form is a way in which this process is confined: with a supervisor, or by filters
+// alone.
+type form struct {
+	enter       func() error
+	mode        func() (bool, error)
+	limitRights func(int, rights.Set) error
+	rights      func(int) (rights.Set, error)
+	limitIoctls func(int, []uint32) error
+	ioctls      func(int) ([]uint32, bool, error)
+	limitFcntls func(int, rights.Fcntls) error
+	fcntls      func(int) (rights.Fcntls, error)
+}
+
+var (
+	supervised = &form{attach.Enter, attach.Mode, attach.LimitRights, attach.Rights, attach.LimitIoctls, attach.Ioctls,
+		attach.LimitFcntls, attach.Fcntls}
+	alone = &form{static.Enter, static.Mode, static.LimitRights, static.Rights, static.LimitIoctls, static.Ioctls,
+		static.LimitFcntls, static.Fcntls}
+)
+
+// chosen is the form this process has, for good.
+var chosen struct {
+	sync.Mutex
+	*form
+}
+
+// now returns the form that this process has, or, as long as it has none and is
+// not confined, one that can tell so.
+func now() *form {
+	chosen.Lock()
+	defer chosen.Unlock()
+	if chosen.form == nil && attach.Supervised() {
+		chosen.form = supervised
+	}
+	if chosen.form == nil {
+		return alone
+	}
+	return chosen.form
+}
+
+// first returns the form that this process has, and gives it one if it has none: a
+// supervisor if that can be. A process whose filters were made without one keeps
+// that form, also through exec.
+func first() *form {
+	if f := now(); f == supervised {
+		return f
+	}
+	chosen.Lock()
+	defer chosen.Unlock()
+	if chosen.form == nil {
+		chosen.form = alone
+		if !static.Begun() && attach.Start() == nil {
+			chosen.form = supervised
+		}
+	}
+	return chosen.form
+}
+
+func enter() error                            { return first().enter() }
+func mode() (bool, error)                     { return now().mode() }
+func getRights(fd int) (rights.Set, error)    { return now().rights(fd) }
+func getFcntls(fd int) (rights.Fcntls, error) { return now().fcntls(fd) }
+
+func limitRights(fd int, s rights.Set) error {
+	if !s.IsValid() {
+		return syscall.EINVAL
+	}
+	return first().limitRights(fd, s)
+}
+
+func limitFcntls(fd int, mask rights.Fcntls) error {
+	if mask&^rights.FcntlAll != 0 {
+		return syscall.EINVAL
+	}
+	return first().limitFcntls(fd, mask)
+}
 
 // limitIoctls limits to the 32 bits of a command that Linux looks at.
 func limitIoctls(fd int, cmds []uint) error {
@@ -23,11 +95,11 @@ func limitIoctls(fd int, cmds []uint) error {
 		}
 		list[i] = uint32(cmd)
 	}
-	return static.LimitIoctls(fd, list)
+	return first().limitIoctls(fd, list)
 }
 
 func getIoctls(fd int) ([]uint, bool, error) {
-	list, limited, err := static.Ioctls(fd)
+	list, limited, err := now().ioctls(fd)
 	var cmds []uint
 	for _, cmd := range list {
 		cmds = append(cmds, uint(cmd))

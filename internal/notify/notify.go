@@ -224,6 +224,20 @@ func (l *Listener) Inject(id uint64, src int, cloexec bool) (int, error) {
 	return n, l.Respond(id, int64(n), 0)
 }
 
+// Put copies our descriptor src into the table of the caller of notification id,
+// which goes on waiting, and returns its number there: num, whatever was open
+// under it, or the lowest free one for num < 0.
+func (l *Listener) Put(id uint64, src, num int, cloexec bool) (int, error) {
+	req := sys.SeccompNotifAddFD{ID: id, SrcFD: uint32(src)}
+	if cloexec {
+		req.NewFDFlags = unix.O_CLOEXEC
+	}
+	if num >= 0 {
+		req.Flags, req.NewFD = unix.SECCOMP_ADDFD_FLAG_SETFD, uint32(num)
+	}
+	return l.add(&req)
+}
+
 func (l *Listener) injectAtOnce(req sys.SeccompNotifAddFD) (int, error) {
 	req.Flags |= unix.SECCOMP_ADDFD_FLAG_SEND
 	runtime.LockOSThread()

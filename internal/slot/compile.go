@@ -28,7 +28,7 @@ type program struct {
 // bucket is how many comparisons are made one after the other before halving
 // the rest is shorter. A chain needs fewer instructions than a tree, which needs
 // fewer steps.
-const bucket = 8
+const bucket = 10
 
 // run is a range of call numbers with the same code.
 type run struct {

@@ -236,3 +236,7 @@ func answered(op int, a, b uint64) bool {
 }
 
 func lacking(op, fd int, what uint64) bool { return answered(op, uint64(fd), what) }
+
+// Begun reports whether this process is limited by filters alone already, maybe by
+// a program that executed this one.
+func Begun() bool { return answered(slot.OpStatic, 0, 0) || inMode() }

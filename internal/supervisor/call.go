@@ -103,6 +103,26 @@ func (c *Call) Dup(fd int32) (*sys.FD, error) {
 	return c.openProc("fd/" + strconv.Itoa(int(fd)))
 }
 
+// Put gives the caller a copy of fd under number num, in place of what is there,
+// or under the lowest free one for num < 0, and returns the number. The call still
+// waits for its answer.
+func (c *Call) Put(fd *sys.FD, num int, cloexec bool) (int, error) {
+	return c.s.listener.Put(c.n.ID, fd.Int(), num, cloexec)
+}
+
+// ReadProc returns the text of a small file of the proc file system.
+func (c *Call) ReadProc(name string) ([]byte, error) {
+	text, err := readProc(c.Proc(), name)
+	if err == nil {
+		err = c.Check()
+	}
+	return text, err
+}
+
+// OpenProc opens what a link of the caller's in the proc file system leads to
+// ("root", "cwd") with O_PATH.
+func (c *Call) OpenProc(link string) (*sys.FD, error) { return c.openProc(link) }
+
 // errNoGetfd says that pidfd_getfd is refused on this machine.
 var errNoGetfd error = noGetfd{}
 

@@ -75,7 +75,7 @@ func (c *Call) send(s *socket, m *message, flags int) (int, error) {
 		c.noteAutobind(s)
 	}
 	if err == unix.EPIPE && flags&unix.MSG_NOSIGNAL == 0 && s.typ == unix.SOCK_STREAM {
-		c.brokenPipe()
+		c.RaisePipe()
 	}
 	return n, err
 }
@@ -86,9 +86,9 @@ func (s *socket) ignoresAddress() bool {
 	return s.domain == unix.AF_UNIX && s.typ == unix.SOCK_SEQPACKET
 }
 
-// brokenPipe raises SIGPIPE in the caller, which is what the kernel does when
+// RaisePipe raises SIGPIPE in the caller, which is what the kernel does when
 // the caller itself writes.
-func (c *Call) brokenPipe() {
+func (c *Call) RaisePipe() {
 	p, err := c.pidfd()
 	if err != nil {
 		return

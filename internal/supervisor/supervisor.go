@@ -47,6 +47,10 @@ type Config struct {
 	// Namespace is the plan being looked up (landlock engine).
 	Namespace *lookup.Namespace
 
+	// Handlers answer the calls of processes that confine themselves. Nil: the
+	// answers of a plan's engine.
+	Handlers map[string]Handler
+
 	// Proc is a directory descriptor of a procfs that shows the sandbox's
 	// processes and this one; it stays the owner's. The program may have no
 	// /proc at all. Nil opens /proc.
@@ -108,7 +112,9 @@ func New(cfg Config) (*Supervisor, error) {
 		s.ownProc.Close()
 		return nil, err
 	}
-	s.handlers = handlersOf(cfg.Options.Engine)
+	if s.handlers = cfg.Handlers; s.handlers == nil {
+		s.handlers = handlersOf(cfg.Options.Engine)
+	}
 	s.namei = &mountNamei{s}
 	if cfg.Options.Engine == policy.EngineLandlock {
 		s.namei = newPlanNamei(s)

@@ -185,34 +185,25 @@ func errnoErr(e unix.Errno) error {
 	return nil
 }
 
-// InstallForAll puts prog on every thread of this process, which none of them
-// can escape any more by executing something privileged. With listener it returns
-// the number of a notification descriptor, else 0. A thread with a filter of its
-// own makes it fail, and nothing is changed then but no_new_privs.
-func InstallForAll(prog []unix.SockFilter, listener bool) (int, error) {
+// InstallListener is [InstallAll] for a filter that asks; it returns the number of
+// the notification descriptor.
+func InstallListener(prog []unix.SockFilter) (int, error) {
 	if len(prog) == 0 || len(prog) > unix.BPF_MAXINSNS {
-		return 0, fmt.Errorf("install seccomp filter of %d instructions: %w", len(prog), unix.EINVAL)
+		return -1, fmt.Errorf("install seccomp filter of %d instructions: %w", len(prog), unix.EINVAL)
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return 0, fmt.Errorf("give up new privileges: %w", err)
+		return -1, fmt.Errorf("give up new privileges: %w", err)
 	}
-	flags := uintptr(unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
-	if listener {
-		lf, err := ListenerFlags()
-		if err != nil {
-			return 0, err
-		}
-		flags |= uintptr(lf)
+	flags, err := ListenerFlags()
+	if err != nil {
+		return -1, err
 	}
 	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	n, err := setFilter(&fprog, flags)
-	runtime.KeepAlive(prog)
-	if errors.Is(err, unix.ESRCH) {
-		return 0, fmt.Errorf("%w: a thread has a filter of its own", err)
-	}
-	return max(n, 0), err
+	defer runtime.KeepAlive(prog)
+	// A thread with a filter of its own is ESRCH: the result is a descriptor.
+	return setFilter(&fprog, uintptr(flags)|unix.SECCOMP_FILTER_FLAG_TSYNC|unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
 }
 
 // CloseCookie in the second argument of close(2), which the kernel does not look

@@ -57,3 +57,50 @@ func RawGetsockname(fd int) ([]byte, error) {
 	}
 	return buf[:min(int(n), len(buf))], nil
 }
+
+// RawAccept accepts a connection and returns it with its peer's address, as its
+// bytes stand. EINTR is the caller's to handle.
+func RawAccept(fd, flags int) (int, []byte, error) {
+	buf := make([]byte, SockaddrMax)
+	n := uint32(len(buf))
+	conn, _, e := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))),
+		uintptr(unsafe.Pointer(&n)), uintptr(flags), 0, 0)
+	if e != 0 {
+		return -1, nil, e
+	}
+	return int(conn), buf[:min(int(n), len(buf))], nil
+}
+
+// Received is what came with a message.
+type Received struct {
+	Length  int // of the message, by MSG_TRUNC more than came
+	Data    int // bytes that came
+	Control int // bytes of control messages
+	Name    []byte
+	Flags   int
+}
+
+// RawRecvmsg receives a message into data and control. EINTR is the caller's to
+// handle.
+func RawRecvmsg(fd int, data, control []byte, flags int) (Received, error) {
+	name := make([]byte, SockaddrMax)
+	iov := unix.Iovec{}
+	if len(data) > 0 {
+		iov.Base = &data[0]
+		iov.SetLen(len(data))
+	}
+	msg := unix.Msghdr{Name: &name[0], Namelen: uint32(len(name)), Iov: &iov}
+	msg.SetIovlen(1)
+	if len(control) > 0 {
+		msg.Control = &control[0]
+		msg.SetControllen(len(control))
+	}
+	n, _, e := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), uintptr(flags))
+	if e != 0 {
+		return Received{}, e
+	}
+	return Received{
+		Length: int(n), Data: min(int(n), len(data)), Control: int(msg.Controllen),
+		Name: name[:min(int(msg.Namelen), len(name))], Flags: int(msg.Flags),
+	}, nil
+}

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
@@ -16,7 +17,7 @@ import (
 
 // Request is the number of the call that requests are made with. No kernel has
 // it: without a filter it is ENOSYS.
-const Request = 0x43415
+const Request = request.Number
 
 // What filters know about descriptor numbers. Few of them can be told apart, and
 // a filter can be stacked only by the process itself, in a library call. So:
@@ -64,7 +65,7 @@ const (
 	standalone = "about no descriptor"
 )
 
-// number returns the test that register arg is a number that filters are stacked
+// stackedNumber returns the tests that register arg is a number that filters are stacked
 // for, other than a standard descriptor's.
 func stackedNumber(arg int) []ArgTest {
 	return []ArgTest{part("a number up to 255", arg, ^uint64(LastStacked), 0), isNot("not 0, 1, 2", arg, 0, 1, 2)}
@@ -117,7 +118,7 @@ func beneath(dirs ...int) []Rule {
 
 const atFDCWD = unix.AT_FDCWD & low32
 
-// sendsNowhere are rules of sendto: an address is judged by stacked filters.
+// sendtoRules: an address is judged by stacked filters, or asked about.
 func sendtoRules() []Rule {
 	return slices.Concat(
 		[]Rule{pass(stackedFD).where(stackedNumber(0)...)},
@@ -126,14 +127,13 @@ func sendtoRules() []Rule {
 	)
 }
 
-// mmapRules: what is mapped shared and writable is written to.
+// mmapRules: a mapping can be given more later, by mprotect, that no filter knows
+// the file of: as much as the file is open for, where it is shared, and reading.
 func mmapRules() []Rule {
-	readable := isNot("neither written nor executed", 2, 2, 3, 4, 5, 6, 7)
 	unexecuted := ArgTest{2, unix.PROT_EXEC, In, []uint64{0}, "not executed"}
 	private := part("private", 3, 0xf, unix.MAP_PRIVATE)
 	return slices.Concat(
 		[]Rule{pass(globalFD).where(hasAny("MAP_ANONYMOUS", 3, unix.MAP_ANONYMOUS)), pass(stackedFD).where(stackedNumber(4)...)},
-		codedRules(4, ClassMap|ClassRead|ClassSeek, readable),
 		codedRules(4, ClassMap|ClassRead|ClassSeek, unexecuted, private),
 		codedRules(4, ClassMap|ClassRead|ClassSeek|ClassWrite, unexecuted),
 		[]Rule{ask(asksFD).mayContinue(continueFD)},

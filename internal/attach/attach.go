@@ -1,0 +1,172 @@
+// Package attach gives the running process a supervisor: another process, of the
+// same executable, that answers what its filter asks.
+//
+// The supervisor is nobody's child that the program knows of: no wait returns it,
+// no signal tells of its end, and no descriptor is left in the program. It ends
+// with the last process that it serves.
+package attach
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/internal/syscalls"
+	"github.com/capsicum-go/capsicum/internal/sysno"
+)
+
+// Start attaches a supervisor to this process, with all its threads. After an
+// error nothing has changed. It must not be called twice at a time.
+func Start() error {
+	code, err := program()
+	if err != nil {
+		return err
+	}
+	p, mem, fd, err := newPage()
+	if err != nil {
+		return err
+	}
+	defer unix.Munmap(mem)
+	pid, err := spawn(fd.Int())
+	if err != nil {
+		fd.Close()
+		return err
+	}
+	return handOver(p, fd, pid, code)
+}
+
+// program returns the filter of a supervised process.
+func program() ([]unix.SockFilter, error) {
+	prog, err := syscalls.Compile(sysno.Native, syscalls.Options{Mode: syscalls.Attached})
+	if err != nil {
+		return nil, fmt.Errorf("compile filter: %w", err)
+	}
+	code := make([]unix.SockFilter, len(prog))
+	for i, in := range prog {
+		code[i] = unix.SockFilter(in)
+	}
+	return code, nil
+}
+
+// handOver shows this process to its supervisor, and installs the filter once
+// that has found that it can do its work.
+func handOver(p *page, fd *sys.FD, pid int, code []unix.SockFilter) error {
+	alive := func() bool { return running(pid) }
+	// Yama lets only ancestors look into a process, or whom it names; without Yama
+	// there is no such option.
+	if err := unix.Prctl(unix.PR_SET_PTRACER, uintptr(pid), 0, 0, 0); err != nil && err != unix.EINVAL {
+		fd.Close()
+		return fmt.Errorf("name the supervisor to Yama: %w", err)
+	}
+	p.set(stateIntroduced)
+	err := p.await(stateReady, alive)
+	fd.Close()
+	if err != nil {
+		return fmt.Errorf("start the supervisor: %w", err)
+	}
+	listener, err := sys.InstallListener(code)
+	if err != nil {
+		p.listener = -1
+		p.set(stateInstalled) // it ends
+		return err
+	}
+	p.listener = int32(listener)
+	p.set(stateInstalled)
+	err = p.await(stateServing, alive)
+	// A close that the filter does not ask about: nobody may be there to answer.
+	if cerr := sys.CloseUnasked(listener); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		// Whatever asks fails from now on. There is no way back.
+		return fmt.Errorf("hand the filter to the supervisor: %w", err)
+	}
+	return nil
+}
+
+// running reports whether pid has not ended; nobody may have collected it.
+func running(pid int) bool {
+	if unix.Kill(pid, 0) == unix.ESRCH {
+		return false
+	}
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return err != nil && !os.IsNotExist(err)
+	}
+	for i := len(stat) - 1; i > 0; i-- {
+		if stat[i] == ')' {
+			return i+2 < len(stat) && stat[i+2] != 'Z' && stat[i+2] != 'X'
+		}
+	}
+	return false
+}
+
+// spawn starts the supervisor, by way of a process that ends at once: who is
+// nobody's child is init's.
+func spawn(shared int) (int, error) {
+	var between, last script.Sequence
+	pid := script.NewValue()
+	between.Clone("fork the supervisor", unix.CLONE_VM|uintptr(unix.SIGCHLD), &last, pid)
+	between.Do("end", unix.SYS_EXIT_GROUP, 0)
+	if err := become(&last, shared); err != nil {
+		return 0, err
+	}
+	// No signal tells of its end, and only a wait that asks for such children
+	// collects it.
+	n, err := script.Start(unix.CLONE_VM, &between)
+	if err != nil {
+		return 0, fmt.Errorf("fork: %w", err)
+	}
+	defer runtime.KeepAlive(&last)
+	defer runtime.KeepAlive(&between)
+	err = sys.Retry(func() error { _, err := unix.Wait4(n, nil, unix.WALL, nil); return err })
+	if err == nil {
+		err = between.Err()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("fork the supervisor: %w", err)
+	}
+	return int(pid.Load()), nil
+}
+
+// become writes the supervisor's steps: it lets go of everything that is the
+// program's, and executes this program again.
+func become(seq *script.Sequence, shared int) error {
+	const what = "start the supervisor"
+	// Out of the way first: the program may have closed any of the low numbers.
+	const away = sharedFD + 1
+	page, null := script.NewValue(), script.NewValue()
+	seq.Do(what, unix.SYS_SETSID)
+	seq.Do(what, unix.SYS_CHDIR, script.String("/"))
+	seq.Do(what, unix.SYS_FCNTL, shared, unix.F_DUPFD, away).Into(page)
+	// Nowhere to print to: the program's output is not ours to write, nor to keep
+	// open.
+	seq.Do(what, unix.SYS_MEMFD_CREATE, script.String("capsicum output"), 0).Into(null)
+	seq.Do(what, unix.SYS_FCNTL, null, unix.F_DUPFD, away).Into(null)
+	for num := range sharedFD {
+		seq.Do(what, unix.SYS_DUP3, null, num, 0)
+	}
+	seq.Do(what, unix.SYS_DUP3, page, sharedFD, 0)
+	seq.Do(what, unix.SYS_CLOSE_RANGE, sharedFD+1, int(^uint32(0)), 0)
+	if err := seq.StayDeaf(); err != nil {
+		return err
+	}
+	seq.Do(what, unix.SYS_EXECVE, script.String("/proc/self/exe"),
+		script.Strings([]string{stageName, strconv.Itoa(os.Getpid())}), script.Strings(environment()))
+	return nil
+}
+
+// environment is what the supervisor's Go runtime, and its dynamic loader if the
+// program has one, need.
+func environment() []string {
+	env := []string{"GOMAXPROCS=16"}
+	if path, ok := os.LookupEnv("LD_LIBRARY_PATH"); ok {
+		env = append(env, "LD_LIBRARY_PATH="+path)
+	}
+	return env
+}

@@ -1,0 +1,166 @@
+package attach
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/cbpf"
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/request"
+	"github.com/capsicum-go/capsicum/internal/slot"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/internal/sysno"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+// ErrUnsupervised says that nobody answers this process's requests.
+var ErrUnsupervised = errors.New("no supervisor")
+
+// mu is held while filters are stacked: what they are compiled for must not change
+// meanwhile.
+var mu sync.Mutex
+
+// ask makes a request. ErrUnsupervised is the answer of a kernel, or of a filter
+// that knows no requests.
+func ask(op request.Op, args ...uintptr) (uintptr, error) {
+	n, err := sys.Request(request.Number, append([]uintptr{uintptr(op)}, args...)...)
+	if err == unix.ENOSYS {
+		return 0, ErrUnsupervised
+	}
+	return n, err
+}
+
+// Supervised reports whether somebody answers this process's requests.
+func Supervised() bool {
+	_, err := ask(request.Mode)
+	return err == nil
+}
+
+// Enter puts the process into capability mode. The supervisor is told first, so that
+// no name is looked up as before once a filter refuses others.
+func Enter() error {
+	mu.Lock()
+	defer mu.Unlock()
+	in, err := ask(request.Mode)
+	if err != nil || in == 1 {
+		return err
+	}
+	prog, err := slot.CapabilityMode(sysno.Native)
+	if err != nil {
+		return err
+	}
+	if _, err := ask(request.Enter); err != nil {
+		return err
+	}
+	return stack(prog)
+}
+
+// Mode reports whether the process is in capability mode.
+func Mode() (bool, error) {
+	in, err := ask(request.Mode)
+	return in == 1, err
+}
+
+func stack(prog []cbpf.Instruction) error {
+	code := make([]unix.SockFilter, len(prog))
+	for i, in := range prog {
+		code[i] = unix.SockFilter(in)
+	}
+	return sys.InstallAll(code)
+}
+
+// limit makes a request that narrows fd, and stacks a filter if the supervisor says
+// that without one what fd has lost would still pass.
+func limit(fd int, op request.Op, args ...uintptr) error {
+	mu.Lock()
+	defer mu.Unlock()
+	answer, err := ask(op, append([]uintptr{uintptr(fd)}, args...)...)
+	if err != nil || answer&request.Stack == 0 {
+		return err
+	}
+	caps, err := get(fd)
+	if err != nil {
+		return err
+	}
+	mode, err := Mode()
+	if err != nil {
+		return err
+	}
+	prog, err := slot.Descriptor(sysno.Native, fd, caps, slot.Options{CapabilityMode: mode, ReadOnly: answer&request.ReadOnly != 0})
+	if err != nil {
+		return err
+	}
+	if err := stack(prog); err != nil {
+		return err
+	}
+	if _, err = ask(request.Stacked, uintptr(fd)); err != nil {
+		return fmt.Errorf("tell the supervisor of a filter: %w", err)
+	}
+	return nil
+}
+
+// get returns everything that fd permits.
+func get(fd int) (caps filecaps.Caps, err error) {
+	if caps.Rights, err = Rights(fd); err != nil {
+		return caps, err
+	}
+	if caps.Fcntls, err = Fcntls(fd); err != nil {
+		return caps, err
+	}
+	caps.Ioctls, caps.Listed, err = Ioctls(fd)
+	return caps, err
+}
+
+// LimitRights is cap_rights_limit(2).
+func LimitRights(fd int, s rights.Set) error {
+	w := s.Words()
+	return limit(fd, request.LimitRights, uintptr(w[0]), uintptr(w[1]))
+}
+
+// Rights is cap_rights_get(3).
+func Rights(fd int) (rights.Set, error) {
+	w := new([2]uint64)
+	_, err := ask(request.Rights, uintptr(fd), uintptr(unsafe.Pointer(w)))
+	runtime.KeepAlive(w)
+	if err != nil {
+		return rights.Set{}, err
+	}
+	return rights.FromWords(w[:])
+}
+
+// LimitIoctls is cap_ioctls_limit(2).
+func LimitIoctls(fd int, cmds []uint32) error {
+	if len(cmds) > filecaps.MaxIoctls {
+		return unix.EINVAL
+	}
+	list := append(make([]uint32, 0, filecaps.MaxIoctls), cmds...)
+	defer runtime.KeepAlive(list)
+	return limit(fd, request.LimitIoctls, uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)))
+}
+
+// Ioctls is cap_ioctls_get(2); it returns false when every command is permitted.
+func Ioctls(fd int) ([]uint32, bool, error) {
+	list := make([]uint32, filecaps.MaxIoctls)
+	n, err := ask(request.Ioctls, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)))
+	runtime.KeepAlive(list)
+	if err != nil || n == request.AllIoctls {
+		return nil, false, err
+	}
+	return list[:min(int(n), len(list))], true, nil
+}
+
+// LimitFcntls is cap_fcntls_limit(2).
+func LimitFcntls(fd int, mask rights.Fcntls) error {
+	return limit(fd, request.LimitFcntls, uintptr(mask))
+}
+
+// Fcntls is cap_fcntls_get(2).
+func Fcntls(fd int) (rights.Fcntls, error) {
+	mask, err := ask(request.Fcntls, uintptr(fd))
+	return rights.Fcntls(mask), err
+}

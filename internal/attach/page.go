@@ -1,0 +1,93 @@
+package attach
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+// page is the memory that a process and its future supervisor share while the
+// filter's listener changes hands. Between the filter's installation and the
+// supervisor's first answer no call may be made that the filter asks about:
+// waiting for a word in memory is none.
+type page struct {
+	state    uint32
+	listener int32 // its number in the process, once installed
+	errno    int32 // why the supervisor gave up
+}
+
+// The states, in order; each side moves on to its own.
+const (
+	stateStarted    = iota
+	stateIntroduced // the process: you may look at me
+	stateReady      // the supervisor: I can, and wait for the listener
+	stateInstalled  // the process: here it is
+	stateServing    // the supervisor: I answer
+	stateFailed     // the supervisor: I can't
+)
+
+const pageSize = 4096
+
+// mapPage maps the page that memfd fd is.
+func mapPage(fd int) (*page, []byte, error) {
+	mem, err := unix.Mmap(fd, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, fmt.Errorf("map shared page: %w", err)
+	}
+	return (*page)(unsafe.Pointer(&mem[0])), mem, nil
+}
+
+// newPage makes a page, and the descriptor that leads the other side to it.
+func newPage() (*page, []byte, *sys.FD, error) {
+	n, err := unix.MemfdCreate("capsicum", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("create shared page: %w", err)
+	}
+	fd := sys.NewFD(n)
+	if err := unix.Ftruncate(n, pageSize); err != nil {
+		return nil, nil, nil, errors.Join(fmt.Errorf("size shared page: %w", err), fd.Close())
+	}
+	p, mem, err := mapPage(n)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, fd.Close())
+	}
+	return p, mem, fd, nil
+}
+
+func (p *page) set(state uint32) { sys.SetWord(&p.state, state) }
+
+func (p *page) fail(err error) {
+	var e unix.Errno
+	if !errors.As(err, &e) {
+		e = unix.EIO
+	}
+	atomic.StoreInt32(&p.errno, int32(e))
+	p.set(stateFailed)
+}
+
+// look is how often the other side is looked after while it is waited for.
+const look = 20 * time.Millisecond
+
+// await waits for a state at or beyond want. other reports whether the other side
+// still lives.
+func (p *page) await(want uint32, other func() bool) error {
+	for {
+		now := atomic.LoadUint32(&p.state)
+		switch {
+		case now == stateFailed:
+			return unix.Errno(atomic.LoadInt32(&p.errno))
+		case now >= want:
+			return nil
+		}
+		sys.WaitWord(&p.state, now, look)
+		if atomic.LoadUint32(&p.state) == now && !other() {
+			return unix.ESRCH
+		}
+	}
+}

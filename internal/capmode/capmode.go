@@ -1,0 +1,111 @@
+// Package capmode answers the calls that processes which confine themselves ask:
+// requests for capability mode and rights, and the calls whose meaning depends on
+// the rights of a descriptor and that no filter can decide.
+//
+// The kernel's descriptor tables are the programs'; what is kept here is which of
+// their numbers hold limited descriptors ([fdtable]). Only the supervisor puts a
+// limited descriptor anywhere: whatever copies, opens, accepts or receives one is
+// carried out here, and its rights are noted before it appears. So what is noted
+// may be more than what is there - a number closed in a race, a program that was
+// executed - but never less.
+package capmode
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/fdtable"
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+// The errnos of Capsicum.
+const (
+	eCapMode    = filecaps.ECAPMODE
+	eNotCapable = filecaps.ENOTCAPABLE
+)
+
+// Warden supervises processes that confine themselves.
+type Warden struct {
+	tables *fdtable.Tables
+	tokens tokens
+	dead   *sys.FD // what takes the place of a closed descriptor
+
+	mu    sync.Mutex
+	procs map[int]*process // by process id
+	tasks map[int]*task    // by thread id
+}
+
+// New returns a warden for process leader and what it starts.
+func New(leader int) (*Warden, error) {
+	n, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open what takes the place of closed descriptors: %w", err)
+	}
+	// Nothing can be done with it: the directory it led to is empty and gone.
+	w := &Warden{tables: fdtable.NewTables(), dead: sys.NewFD(n), procs: map[int]*process{}, tasks: map[int]*task{}}
+	w.tokens.init()
+	p, err := newProcess(leader, w.tables.Attach(leader))
+	if err != nil {
+		return nil, errors.Join(err, w.dead.Close())
+	}
+	w.procs[leader] = p
+	return w, nil
+}
+
+// Handlers returns what answers each call that the filter of such a process asks
+// about.
+func (w *Warden) Handlers() map[string]supervisor.Handler {
+	table := make(map[string]supervisor.Handler)
+	for _, rows := range [][]answer{
+		w.requestAnswers(), w.slotAnswers(), w.copyAnswers(), w.closeAnswers(), w.processAnswers(), w.nameAnswers(),
+		w.waitAnswers(), w.messageAnswers(),
+	} {
+		for _, r := range rows {
+			for _, call := range r.calls {
+				table[call] = w.known(r.by)
+			}
+		}
+	}
+	return table
+}
+
+// answer is a row of the dispatch table: calls and what answers them.
+type answer struct {
+	calls []string
+	by    handler
+}
+
+// handler answers a call of a process.
+type handler func(*call) supervisor.Result
+
+// call is a call with the process that makes it.
+type call struct {
+	*supervisor.Call
+	w *Warden
+	p *process
+}
+
+// known finds the process that makes a call. One that nobody knows is refused
+// everything.
+func (w *Warden) known(h handler) supervisor.Handler {
+	return func(c *supervisor.Call) supervisor.Result {
+		p, err := w.caller(c)
+		if err != nil {
+			return supervisor.Fail(err)
+		}
+		return h(&call{c, w, p})
+	}
+}
+
+// table locks and returns the caller's descriptors; unlock when done.
+func (c *call) table() *fdtable.Table {
+	c.p.table.Lock()
+	return c.p.table
+}
+
+func fail(err error) supervisor.Result { return supervisor.Fail(err) }

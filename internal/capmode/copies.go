@@ -1,0 +1,210 @@
+package capmode
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/fdtable"
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+// copyAnswers answers calls that make a descriptor of another: it gets the other's
+// rights, and is noted before it appears.
+func (w *Warden) copyAnswers() []answer {
+	return []answer{
+		{[]string{"dup"}, func(c *call) supervisor.Result { return c.duplicate(0, false) }},
+		{[]string{"fcntl"}, func(c *call) supervisor.Result {
+			switch uint32(c.Int(1)) {
+			case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC:
+				return c.duplicate(c.Int(2), c.Int(1) == unix.F_DUPFD_CLOEXEC)
+			}
+			return judged(c)
+		}},
+		{[]string{"dup2"}, func(c *call) supervisor.Result {
+			if c.Fd(0) == c.Fd(1) {
+				return c.ifOpen(c.Fd(0))
+			}
+			return c.replace(c.Fd(0), c.Fd(1), false)
+		}},
+		{[]string{"dup3"}, func(c *call) supervisor.Result {
+			flags := uint32(c.Int(2))
+			if flags&^unix.O_CLOEXEC != 0 || c.Fd(0) == c.Fd(1) {
+				return supervisor.Errno(unix.EINVAL)
+			}
+			return c.replace(c.Fd(0), c.Fd(1), flags != 0)
+		}},
+		{[]string{"accept"}, func(c *call) supervisor.Result { return c.accept(0) }},
+		{[]string{"accept4"}, func(c *call) supervisor.Result { return c.accept(int(c.Int(3))) }},
+	}
+}
+
+// ifOpen is dup2 of a number to itself.
+func (c *call) ifOpen(fd int32) supervisor.Result {
+	t := c.table()
+	defer t.Unlock()
+	f, _, err := c.held(t, fd)
+	if err != nil {
+		return fail(err)
+	}
+	f.Close()
+	return supervisor.Value(int64(fd))
+}
+
+// duplicate is dup and F_DUPFD: a copy under a free number from low on.
+func (c *call) duplicate(low int32, cloexec bool) supervisor.Result {
+	t := c.table()
+	defer t.Unlock()
+	f, caps, err := c.held(t, c.Fd(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if caps.IsFull() {
+		return c.goOn(pin{int(c.Fd(0)), -1}, "an unlimited descriptor is copied, and its number keeps its meaning")
+	}
+	limit, err := c.openLimit()
+	if err != nil {
+		return fail(err)
+	}
+	if low < 0 || int64(low) >= int64(limit) {
+		return supervisor.Errno(unix.EINVAL)
+	}
+	return c.give(t, f, caps, int(low), cloexec)
+}
+
+// openLimit is the caller's RLIMIT_NOFILE.
+func (c *call) openLimit() (int, error) {
+	var l unix.Rlimit
+	if err := unix.Prlimit(c.TID(), unix.RLIMIT_NOFILE, nil, &l); err != nil {
+		return 0, err
+	}
+	return int(min(l.Cur, math.MaxInt32)), c.Check()
+}
+
+// give puts f under a number that suits its rights and answers that number. The
+// lock of t is held.
+func (c *call) give(t *fdtable.Table, f *sys.FD, caps filecaps.Caps, low int, cloexec bool) supervisor.Result {
+	n, err := c.place(t, f, caps, low, cloexec)
+	if err != nil {
+		return fail(err)
+	}
+	return supervisor.Value(int64(n))
+}
+
+// place puts f, which permits caps, under a free number: the lowest where it is
+// unlimited.
+func (c *call) place(t *fdtable.Table, f *sys.FD, caps filecaps.Caps, low int, cloexec bool) (int, error) {
+	if caps.IsFull() && low == 0 {
+		return c.Put(f, -1, cloexec)
+	}
+	limit, err := c.openLimit()
+	if err != nil {
+		return 0, err
+	}
+	taken := func(n int) bool { return n < low || c.p.pinned(n, 0) || c.isOpen(n) }
+	n, ok := t.Choose(caps, taken, limit)
+	if !ok {
+		return 0, unix.EMFILE
+	}
+	return n, c.put(t, f, caps, n, cloexec)
+}
+
+// isOpen reports whether the caller's number n is in use.
+func (c *call) isOpen(n int) bool {
+	f, err := c.DupFull(int32(n))
+	f.Close()
+	return err != unix.EBADF
+}
+
+// put puts f under number n, noting its rights first.
+func (c *call) put(t *fdtable.Table, f *sys.FD, caps filecaps.Caps, n int, cloexec bool) error {
+	id, err := identify(f)
+	if err != nil {
+		return err
+	}
+	old, had := t.Slot(n)
+	t.Put(n, fdtable.Slot{Caps: caps, ID: id})
+	if _, err := c.Put(f, n, cloexec); err != nil {
+		if t.Drop(n); had {
+			t.Put(n, old)
+		}
+		return err
+	}
+	return nil
+}
+
+// replace is dup2: a copy under a number that the caller names. Where filters let
+// more pass than the copy has rights for, it can't be there; where they let less
+// pass, it has no more.
+func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
+	t := c.table()
+	defer t.Unlock()
+	limit, err := c.openLimit()
+	if err != nil {
+		return fail(err)
+	}
+	if to < 0 || int(to) >= limit {
+		return supervisor.Errno(unix.EBADF)
+	}
+	f, caps, err := c.held(t, from)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	n := int(to)
+	if s := t.Stacked(n); !s.Contains(caps) {
+		caps = caps.Intersect(s)
+	}
+	switch {
+	case !t.Fits(n, caps):
+		return supervisor.Errno(eNotCapable)
+	case c.p.pinned(n, c.TID()) && !c.settled(n):
+		return supervisor.Errno(unix.EBUSY)
+	}
+	if err := c.put(t, f, caps, n, cloexec); err != nil {
+		return fail(err)
+	}
+	return supervisor.Value(int64(n))
+}
+
+// accept takes a connection, which has its listener's rights.
+func (c *call) accept(flags int) supervisor.Result {
+	if flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0 {
+		return supervisor.Errno(unix.EINVAL)
+	}
+	t := c.table()
+	f, caps, err := c.held(t, c.Fd(0))
+	t.Unlock()
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	switch {
+	case !caps.Rights.IsSet(rights.Accept):
+		return supervisor.Errno(eNotCapable)
+	case caps.IsFull():
+		return c.goOn(pin{int(c.Fd(0)), -1}, "an unlimited listener gives unlimited connections, and its number keeps its meaning")
+	}
+	c.Yield()
+	var n int
+	var peer []byte
+	err = c.Blocking(func() (err error) {
+		n, peer, err = sys.RawAccept(f.Int(), flags|unix.SOCK_CLOEXEC)
+		return err
+	})
+	if err != nil {
+		return fail(err)
+	}
+	conn := sys.NewFD(n)
+	defer conn.Close()
+	if err := c.writeAddress(c.Arg(1), c.Arg(2), peer); err != nil {
+		return fail(err)
+	}
+	t.Lock()
+	defer t.Unlock()
+	return c.give(t, conn, caps, 0, flags&unix.SOCK_CLOEXEC != 0)
+}

@@ -1,0 +1,232 @@
+package capmode
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+// nameAnswers answers the calls that look names up beneath a directory.
+func (w *Warden) nameAnswers() []answer {
+	rows := []answer{
+		{[]string{"openat"}, openAt},
+		{[]string{"openat2"}, openAt2},
+		{[]string{"linkat"}, linkAt},
+		{[]string{"renameat", "renameat2"}, renameAt},
+		{[]string{"name_to_handle_at", "open_by_handle_at", "open_tree", "open_tree_attr", "file_getattr", "file_setattr",
+			"setxattrat", "getxattrat", "listxattrat", "removexattrat"}, onlyGlobal},
+	}
+	for call, n := range nameCalls {
+		rows = append(rows, answer{[]string{call}, n.answer})
+	}
+	return rows
+}
+
+// nameCalls are the calls with one name that make no descriptor.
+var nameCalls = map[string]nameCall{
+	"newfstatat": {0, 1, 3, true, needing(rights.Fstatat), statAt},
+	"statx":      {0, 1, 2, true, needing(rights.Fstatat), statxAt},
+	"faccessat":  {0, 1, -1, false, needing(rights.Fstatat), accessAt},
+	"faccessat2": {0, 1, 3, true, needing(rights.Fstatat), accessAt},
+	"readlinkat": {0, 1, -1, false, needing(rights.Lookup), readlinkAt},
+	"fchmodat":   {0, 1, -1, false, needing(rights.Fchmodat), chmodAt},
+	"fchmodat2":  {0, 1, 3, true, needing(rights.Fchmodat), chmodAt},
+	"fchownat":   {0, 1, 4, true, needing(rights.Fchownat), chownAt},
+	"utimensat":  {0, 1, 3, true, needing(rights.Futimesat), utimesAt(timespecs)},
+	"futimesat":  {0, 1, -1, false, needing(rights.Futimesat), utimesAt(timevals)},
+	"mkdirat":    {0, 1, -1, false, needing(rights.Mkdirat), mkdirAt},
+	"mknodat":    {0, 1, -1, false, mknodNeeds, mknodAt},
+	"symlinkat":  {1, 2, -1, false, needing(rights.Symlinkat), symlinkAt},
+	"unlinkat":   {0, 1, -1, false, needing(rights.Unlinkat), unlinkAt},
+}
+
+// onlyGlobal is for calls that are not carried out here: newer than what callers
+// can rely on, or none of capability mode's.
+func onlyGlobal(c *call) supervisor.Result {
+	t := c.table()
+	defer t.Unlock()
+	f, caps, err := c.held(t, c.Fd(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	switch {
+	case c.p.table.Mode():
+		return supervisor.Errno(eCapMode)
+	case !caps.IsFull():
+		return supervisor.Errno(eNotCapable)
+	}
+	return c.goOn(pin{int(c.Fd(0)), -1}, "outside capability mode, beneath a directory that is not limited, nothing is refused")
+}
+
+// target is what a call with one name is done to: what the name means, or the
+// descriptor itself for no name.
+func target(c *call, p *place, name string, follow bool) (*sys.FD, func(), error) {
+	if name == "" {
+		return p.FD, func() {}, nil
+	}
+	f, err := p.object(c, name, follow)
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, func() { f.Close() }, nil
+}
+
+func statAt(c *call, p *place, name string) (int64, error) {
+	f, done, err := target(c, p, name, !c.flag(3, unix.AT_SYMLINK_NOFOLLOW))
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	var st unix.Stat_t
+	if err := unix.Fstat(f.Int(), &st); err != nil {
+		return 0, err
+	}
+	return 0, c.Write(c.Arg(2), sys.Raw(&st))
+}
+
+const statxSync = 0x6000 // AT_STATX_SYNC_TYPE
+
+func statxAt(c *call, p *place, name string) (int64, error) {
+	f, done, err := target(c, p, name, !c.flag(2, unix.AT_SYMLINK_NOFOLLOW))
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	var st unix.Statx_t
+	flags := int(c.Int(2))&statxSync | unix.AT_EMPTY_PATH
+	if err := sys.Retry(func() error { return unix.Statx(f.Int(), "", flags, int(uint32(c.Int(3))), &st) }); err != nil {
+		return 0, err
+	}
+	return 0, c.Write(c.Arg(4), sys.Raw(&st))
+}
+
+func accessAt(c *call, p *place, name string) (int64, error) {
+	flags := uint32(0)
+	if c.Name == "faccessat2" {
+		flags = uint32(c.Int(3))
+	}
+	f, done, err := target(c, p, name, flags&unix.AT_SYMLINK_NOFOLLOW == 0)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	as := c.AsReal
+	if flags&unix.AT_EACCESS != 0 {
+		as = c.As
+	}
+	return 0, as(func() error {
+		return unix.Faccessat2(f.Int(), "", uint32(c.Int(2)), unix.AT_EMPTY_PATH|unix.AT_EACCESS)
+	})
+}
+
+func readlinkAt(c *call, p *place, name string) (int64, error) {
+	f, err := p.object(c, name, false)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	size := c.Int(3)
+	if size <= 0 {
+		return 0, unix.EINVAL
+	}
+	text, err := sys.Readlink(f.Int(), "")
+	if err == unix.ENOENT {
+		err = unix.EINVAL // the errno for an empty name of something that is no link
+	}
+	if err != nil {
+		return 0, err
+	}
+	text = text[:min(len(text), int(size))]
+	return int64(len(text)), c.Write(c.Arg(2), []byte(text))
+}
+
+// through runs do as the caller with a name that leads to f itself, for calls that
+// take no descriptor without access.
+func (c *call) through(f *sys.FD, do func(name string) error) error {
+	return c.As(func() error { return sys.Retry(func() error { return do(sys.FDName(f.Int())) }) })
+}
+
+func chmodAt(c *call, p *place, name string) (int64, error) {
+	follow := c.Name == "fchmodat" || !c.flag(3, unix.AT_SYMLINK_NOFOLLOW)
+	f, done, err := target(c, p, name, follow)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	var st unix.Stat_t
+	if err := unix.Fstat(f.Int(), &st); err != nil {
+		return 0, err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		return 0, unix.EOPNOTSUPP
+	}
+	return 0, c.through(f, func(name string) error { return unix.Chmod(name, uint32(c.Int(2))&0o7777) })
+}
+
+func chownAt(c *call, p *place, name string) (int64, error) {
+	f, done, err := target(c, p, name, !c.flag(4, unix.AT_SYMLINK_NOFOLLOW))
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	return 0, c.As(func() error {
+		return unix.Fchownat(f.Int(), "", int(c.Int(2)), int(c.Int(3)), unix.AT_EMPTY_PATH)
+	})
+}
+
+// utimesAt sets times, which read copies. A null name means the descriptor itself,
+// without any flag.
+func utimesAt(read func(*call) ([]unix.Timespec, error)) func(*call, *place, string) (int64, error) {
+	return func(c *call, p *place, name string) (int64, error) {
+		times, err := read(c)
+		if err != nil {
+			return 0, err
+		}
+		follow := c.Name == "futimesat" || !c.flag(3, unix.AT_SYMLINK_NOFOLLOW)
+		f, done, err := target(c, p, name, follow)
+		if err != nil {
+			return 0, err
+		}
+		defer done()
+		return 0, c.As(func() error { return unix.UtimesNanoAt(f.Int(), "", times, unix.AT_EMPTY_PATH) })
+	}
+}
+
+func mkdirAt(c *call, p *place, name string) (int64, error) {
+	return 0, p.in(c, name, func(dir int, last string) error { return unix.Mkdirat(dir, last, uint32(c.Int(2))) })
+}
+
+func mknodAt(c *call, p *place, name string) (int64, error) {
+	return 0, p.in(c, name, func(dir int, last string) error {
+		return unix.Mknodat(dir, last, uint32(c.Int(2)), int(uint32(c.Int(3))))
+	})
+}
+
+// symlinkAt makes a link. What it says is looked up by nobody.
+func symlinkAt(c *call, p *place, name string) (int64, error) {
+	to, err := c.Path(0)
+	if err != nil {
+		return 0, err
+	}
+	if to == "" {
+		return 0, unix.ENOENT
+	}
+	return 0, p.in(c, name, func(dir int, last string) error { return unix.Symlinkat(to, dir, last) })
+}
+
+func unlinkAt(c *call, p *place, name string) (int64, error) {
+	return 0, p.in(c, name, func(dir int, last string) error { return unix.Unlinkat(dir, last, int(c.Int(2))) })
+}
+
+// in runs do, as the caller, with the directory and the last component of name.
+func (p *place) in(c *call, name string, do func(dir int, last string) error) error {
+	dir, last, err := p.parent(c, name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return c.AsCreator(func() error { return sys.Retry(func() error { return do(dir.Int(), last) }) })
+}

@@ -1,0 +1,398 @@
+package capmode
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+// messageAnswers answers the calls that may pass descriptors between processes.
+func (w *Warden) messageAnswers() []answer {
+	return []answer{
+		{[]string{"sendmsg"}, sendMessage},
+		{[]string{"sendmmsg"}, sendMessages},
+		{[]string{"recvmsg"}, receiveMessage},
+		{[]string{"recvmmsg"}, receiveMessages},
+	}
+}
+
+const (
+	headerSize  = 56 // struct msghdr
+	entrySize   = 64 // struct mmsghdr
+	maxPieces   = 1024
+	maxData     = 1 << 20
+	maxControl  = 20 << 10
+	maxMessages = 1024
+)
+
+// header is a struct msghdr, copied once.
+type header struct {
+	name       uint64
+	nameLen    uint32
+	pieces     uint64
+	count      uint64
+	control    uint64
+	controlLen uint64
+}
+
+func (c *call) header(addr uint64) (header, error) {
+	raw, err := c.Bytes(addr, headerSize)
+	if err != nil {
+		return header{}, err
+	}
+	word := func(at int) uint64 { return binary.NativeEndian.Uint64(raw[at:]) }
+	return header{word(0), uint32(word(8)), word(16), word(24), word(32), word(40)}, nil
+}
+
+// socket is the caller's socket and what it permits.
+func (c *call) socket(need rights.Right) (*sys.FD, filecaps.Caps, bool, error) {
+	t := c.table()
+	defer t.Unlock()
+	f, caps, err := c.held(t, c.Fd(0))
+	if err != nil {
+		return nil, caps, false, err
+	}
+	if !caps.Rights.IsSet(need) {
+		f.Close()
+		return nil, caps, false, eNotCapable
+	}
+	return f, caps, t.Len() > 0, nil
+}
+
+// piece is a part of the caller's memory.
+type piece struct{ base, len uint64 }
+
+func (c *call) piecesOf(h header) ([]piece, uint64, error) {
+	if h.count > maxPieces {
+		return nil, 0, unix.EMSGSIZE
+	}
+	raw, err := c.Bytes(h.pieces, int(h.count)*16)
+	if err != nil {
+		return nil, 0, err
+	}
+	list, total := make([]piece, h.count), uint64(0)
+	for i := range list {
+		list[i] = piece{binary.NativeEndian.Uint64(raw[i*16:]), binary.NativeEndian.Uint64(raw[i*16+8:])}
+		total += min(list[i].len, maxData+1)
+	}
+	return list, total, nil
+}
+
+// sendMessage sends a copy of a message, in which what stands for a limited
+// descriptor takes its place. A process that holds none, and has none to pass on,
+// sends by itself.
+func sendMessage(c *call) supervisor.Result {
+	f, caps, limited, err := c.socket(rights.Write)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if !limited && !c.p.table.Mode() {
+		return c.goOn(pin{int(c.Fd(0)), -1}, "there is no limited descriptor that could be passed on")
+	}
+	n, err := c.sendOne(f, caps, c.Arg(1), int(c.Int(2)))
+	if err != nil {
+		return fail(err)
+	}
+	return supervisor.Value(int64(n))
+}
+
+func sendMessages(c *call) supervisor.Result {
+	f, caps, limited, err := c.socket(rights.Write)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if !limited && !c.p.table.Mode() {
+		return c.goOn(pin{int(c.Fd(0)), -1}, "there is no limited descriptor that could be passed on")
+	}
+	sent := uint32(0)
+	for count := min(uint32(c.Arg(2)), maxMessages); sent < count; sent++ {
+		at := c.Arg(1) + uint64(sent)*entrySize
+		n, err := c.sendOne(f, caps, at, int(c.Int(3)))
+		if err == nil {
+			err = c.Write(at+headerSize, binary.NativeEndian.AppendUint32(nil, uint32(n)))
+		}
+		if err != nil && sent == 0 {
+			return fail(err)
+		}
+		if err != nil {
+			break
+		}
+	}
+	return supervisor.Value(int64(sent))
+}
+
+func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (int, error) {
+	h, err := c.header(addr)
+	if err != nil {
+		return 0, err
+	}
+	var name []byte
+	if h.name != 0 && h.nameLen != 0 {
+		switch {
+		case c.p.table.Mode():
+			return 0, eCapMode
+		case !caps.Rights.IsSet(rights.Connect):
+			return 0, eNotCapable
+		}
+		if name, err = c.Bytes(h.name, int(min(h.nameLen, sys.SockaddrMax))); err != nil {
+			return 0, err
+		}
+	}
+	list, total, err := c.piecesOf(h)
+	if err != nil {
+		return 0, err
+	}
+	if total > maxData {
+		if typ, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_TYPE); err != nil || typ != unix.SOCK_STREAM {
+			return 0, unix.EMSGSIZE
+		}
+	}
+	var data []byte
+	for _, p := range list {
+		part, err := c.Bytes(p.base, int(min(p.len, maxData-uint64(len(data)))))
+		if err != nil {
+			return 0, err
+		}
+		data = append(data, part...)
+	}
+	if h.controlLen > maxControl {
+		return 0, unix.ENOBUFS
+	}
+	control, err := c.Bytes(h.control, int(h.controlLen))
+	if err != nil {
+		return 0, err
+	}
+	passed, err := c.passOn(control)
+	defer func() {
+		for _, f := range passed {
+			f.Close()
+		}
+	}()
+	if err != nil {
+		return 0, err
+	}
+	c.Yield()
+	n := 0
+	err = c.Blocking(func() (err error) {
+		n, err = sys.RawSendmsg(f.Int(), name, data, control, flags|unix.MSG_NOSIGNAL)
+		return err
+	})
+	if err == unix.EPIPE && flags&unix.MSG_NOSIGNAL == 0 {
+		c.RaisePipe()
+	}
+	return n, err
+}
+
+// passOn puts our copies of the caller's descriptors, or what stands for limited
+// ones, in the place of their numbers in control. Credentials are the kernel's to
+// check against who sends, which would be this process.
+func (c *call) passOn(control []byte) (passed []*sys.FD, err error) {
+	err = eachControl(control, func(level, typ uint32, body []byte) error {
+		switch {
+		case level != unix.SOL_SOCKET:
+			return nil
+		case typ != unix.SCM_RIGHTS:
+			return unix.EPERM
+		}
+		for at := 0; at+4 <= len(body); at += 4 {
+			f, err := c.passable(int32(binary.NativeEndian.Uint32(body[at:])))
+			if err != nil {
+				return err
+			}
+			passed = append(passed, f)
+			binary.NativeEndian.PutUint32(body[at:], uint32(f.Int()))
+		}
+		return nil
+	})
+	return passed, err
+}
+
+func (c *call) passable(fd int32) (*sys.FD, error) {
+	t := c.table()
+	defer t.Unlock()
+	f, caps, err := c.held(t, fd)
+	if err != nil || caps.IsFull() {
+		return f, err
+	}
+	return c.w.tokens.wrap(f, caps)
+}
+
+const controlHeader = 16 // struct cmsghdr
+
+// eachControl calls f for each message in a control buffer, by the kernel's rules.
+func eachControl(buf []byte, f func(level, typ uint32, body []byte) error) error {
+	for len(buf) >= controlHeader {
+		n := binary.NativeEndian.Uint64(buf)
+		if n < controlHeader || n > uint64(len(buf)) {
+			return unix.EINVAL
+		}
+		err := f(binary.NativeEndian.Uint32(buf[8:]), binary.NativeEndian.Uint32(buf[12:]), buf[controlHeader:n])
+		if err != nil {
+			return err
+		}
+		buf = buf[min((n+7)&^7, uint64(len(buf))):]
+	}
+	return nil
+}
+
+var errNoRoom = errors.New("no room for descriptors")
+
+// receiveMessage receives for the caller where descriptors may come.
+func receiveMessage(c *call) supervisor.Result {
+	f, _, _, err := c.socket(rights.Read)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	n, err := c.receiveOne(f, c.Arg(1), int(c.Int(2)))
+	if err == errNoRoom {
+		return c.goOn(pin{int(c.Fd(0)), -1}, "a message without room for descriptors brings none that could be used")
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return supervisor.Value(int64(n))
+}
+
+// receiveMessages is recvmmsg, which may always return fewer messages than there
+// is room for.
+func receiveMessages(c *call) supervisor.Result {
+	f, _, _, err := c.socket(rights.Read)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if domain, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && domain != unix.AF_UNIX {
+		return c.goOn(pin{int(c.Fd(0)), -1}, "only Unix sockets bring descriptors")
+	}
+	if uint32(c.Arg(2)) == 0 {
+		return supervisor.Value(0)
+	}
+	n, err := c.receiveOne(f, c.Arg(1), int(c.Int(3))&^unix.MSG_WAITFORONE)
+	if err == errNoRoom {
+		return c.goOn(pin{int(c.Fd(0)), -1}, "a message without room for descriptors brings none that could be used")
+	}
+	if err == nil {
+		err = c.Write(c.Arg(1)+headerSize, binary.NativeEndian.AppendUint32(nil, uint32(n)))
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return supervisor.Value(1)
+}
+
+func (c *call) receiveOne(f *sys.FD, addr uint64, flags int) (int, error) {
+	h, err := c.header(addr)
+	if err != nil {
+		return 0, err
+	}
+	if h.controlLen == 0 || h.control == 0 {
+		return 0, errNoRoom
+	}
+	if domain, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && domain != unix.AF_UNIX {
+		return 0, errNoRoom
+	}
+	list, total, err := c.piecesOf(h)
+	if err != nil {
+		return 0, err
+	}
+	data := make([]byte, min(total, maxData))
+	control := make([]byte, min(h.controlLen, maxControl))
+	var m sys.Received
+	c.Yield()
+	err = c.Blocking(func() (err error) {
+		m, err = sys.RawRecvmsg(f.Int(), data, control, flags|unix.MSG_CMSG_CLOEXEC)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	control = control[:m.Control]
+	if err := c.takeOver(control, flags&unix.MSG_CMSG_CLOEXEC != 0); err != nil {
+		return 0, err
+	}
+	return m.Length, c.deliver(addr, h, list, data[:m.Data], control, m)
+}
+
+// deliver writes what was received to where the caller wants it.
+func (c *call) deliver(addr uint64, h header, list []piece, data, control []byte, m sys.Received) error {
+	for _, p := range list {
+		n := min(p.len, uint64(len(data)))
+		if n == 0 {
+			continue
+		}
+		if err := c.Write(p.base, data[:n]); err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	if h.name != 0 {
+		if err := c.Write(h.name, m.Name[:min(len(m.Name), int(h.nameLen))]); err != nil {
+			return err
+		}
+		if err := c.Write(addr+8, binary.NativeEndian.AppendUint32(nil, uint32(len(m.Name)))); err != nil {
+			return err
+		}
+	}
+	if err := c.Write(h.control, control); err != nil {
+		return err
+	}
+	tail := binary.NativeEndian.AppendUint64(nil, uint64(len(control)))
+	tail = binary.NativeEndian.AppendUint32(tail, uint32(m.Flags&^unix.MSG_CMSG_CLOEXEC))
+	return c.Write(addr+40, tail)
+}
+
+// takeOver gives the caller the descriptors that came, and writes their numbers.
+// What stands for a limited descriptor is exchanged for it. When there is no number
+// left, the rest is lost, as in the kernel.
+func (c *call) takeOver(control []byte, cloexec bool) error {
+	t := c.table()
+	defer t.Unlock()
+	return eachControl(control, func(level, typ uint32, body []byte) error {
+		if level != unix.SOL_SOCKET || typ != unix.SCM_RIGHTS {
+			return nil
+		}
+		var failed error
+		for at := 0; at+4 <= len(body); at += 4 {
+			f := sys.NewFD(int(int32(binary.NativeEndian.Uint32(body[at:]))))
+			n := -1
+			if failed == nil {
+				real, caps := c.w.tokens.unwrap(f)
+				n, failed = c.place(t, real, caps, 0, cloexec)
+				if real != f {
+					real.Close()
+				}
+			}
+			f.Close()
+			binary.NativeEndian.PutUint32(body[at:], uint32(int32(n)))
+		}
+		return failed
+	})
+}
+
+// writeAddress stores a socket address as accept and getpeername do.
+func (c *call) writeAddress(addr, length uint64, name []byte) error {
+	if addr == 0 {
+		return nil
+	}
+	raw, err := c.Bytes(length, 4)
+	if err != nil {
+		return err
+	}
+	room := int(int32(binary.NativeEndian.Uint32(raw)))
+	if room < 0 {
+		return unix.EINVAL
+	}
+	if err := c.Write(addr, name[:min(room, len(name))]); err != nil {
+		return err
+	}
+	return c.Write(length, binary.NativeEndian.AppendUint32(nil, uint32(len(name))))
+}

@@ -1,0 +1,238 @@
+package capmode
+
+import (
+	"errors"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+// place is where a name is looked up: in a copy of the caller's directory, or in
+// its root for an absolute name outside capability mode.
+type place struct {
+	*sys.FD
+	resolve uint64 // flags of openat2
+	caps    filecaps.Caps
+	mode    bool // capability mode
+	global  bool // what is found has nothing to do with the directory
+}
+
+// errGlobal says that a call needs no looking after: it is outside capability mode
+// and its directory is not limited.
+var errGlobal = errors.New("in the global namespace")
+
+// start finds where the caller looks up name beneath dir. The directory must have
+// need, beside the right to look up.
+func (c *call) start(dir int32, name string, need rights.Set) (*place, error) {
+	mode := c.p.table.Mode()
+	if dir == unix.AT_FDCWD {
+		if mode {
+			return nil, eCapMode
+		}
+		return c.globalPlace(name)
+	}
+	t := c.table()
+	f, caps, err := c.held(t, dir)
+	t.Unlock()
+	absolute := strings.HasPrefix(name, "/")
+	switch {
+	case err == unix.EBADF && absolute && !mode:
+		return c.globalPlace(name)
+	case err != nil:
+		return nil, err
+	case absolute && !mode && !caps.IsFull():
+		f.Close()
+		return c.globalPlace(name)
+	case caps.IsFull() && !mode:
+		f.Close()
+		return nil, errGlobal
+	}
+	p := &place{FD: f, resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS, caps: caps, mode: mode}
+	switch {
+	case !caps.Rights.Contains(need) || !caps.Rights.IsSet(rights.Lookup), absolute:
+		p.Close()
+		return nil, eNotCapable
+	case name == "":
+		p.Close()
+		return nil, unix.ENOENT
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(f.Int(), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		p.Close()
+		return nil, errors.Join(unix.ENOTDIR, err)
+	}
+	return p, nil
+}
+
+// globalPlace is the caller's root or working directory, outside capability mode,
+// for a call that has another name beneath a limited directory. Links of /proc,
+// which mean the caller's own, lead nowhere.
+func (c *call) globalPlace(name string) (*place, error) {
+	link := "cwd"
+	if strings.HasPrefix(name, "/") {
+		link = "root"
+	}
+	f, err := c.OpenProc(link)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{FD: f, caps: filecaps.Full(), global: true}
+	if link == "root" {
+		p.resolve = unix.RESOLVE_IN_ROOT
+	} else {
+		p.resolve = unix.RESOLVE_NO_MAGICLINKS
+	}
+	return p, nil
+}
+
+// openat opens name, as the caller.
+func (p *place) openat(c *call, name string, flags, mode, resolve uint64) (*sys.FD, error) {
+	if strings.ContainsRune(name, 0) {
+		return nil, unix.EINVAL
+	}
+	var n int
+	err := c.AsCreator(func() (err error) {
+		n, err = sys.Open(p.Int(), name, flags, mode, p.resolve|resolve)
+		return err
+	})
+	if err != nil {
+		return nil, p.leaves(err)
+	}
+	return sys.NewFD(n), nil
+}
+
+// leaves turns the errno for a name that leads out of its directory into
+// Capsicum's.
+func (p *place) leaves(err error) error {
+	if errors.Is(err, unix.EXDEV) && !p.global {
+		return eNotCapable
+	}
+	return err
+}
+
+// object opens what name means, without access to it.
+func (p *place) object(c *call, name string, follow bool) (*sys.FD, error) {
+	flags := uint64(unix.O_PATH)
+	if !follow {
+		flags |= unix.O_NOFOLLOW
+	}
+	return p.openat(c, name, flags, 0, 0)
+}
+
+// parent opens the directory that the last component of name is in, and returns
+// that component, with the slashes that follow it.
+func (p *place) parent(c *call, name string) (*sys.FD, string, error) {
+	if name == "" {
+		return nil, "", unix.ENOENT
+	}
+	trimmed := strings.TrimRight(name, "/")
+	if trimmed == "" {
+		dir, err := p.object(c, "/", true)
+		return dir, ".", err
+	}
+	at := strings.LastIndexByte(trimmed, '/') + 1
+	dir, last := name[:at], name[at:]
+	if strings.TrimRight(last, "/") == ".." {
+		// The kernel refuses to do anything to this name, but says so only of one that
+		// can be reached.
+		f, err := p.object(c, name, true)
+		if err != nil {
+			return nil, "", err
+		}
+		return f, ".", nil
+	}
+	if dir == "" {
+		dir = "."
+	}
+	f, err := p.openat(c, dir, unix.O_PATH|unix.O_DIRECTORY, 0, 0)
+	return f, last, err
+}
+
+// nameCall is one call that takes a name: what it needs of the directory, and how
+// it is done.
+type nameCall struct {
+	dir, name int  // argument numbers
+	flags     int  // of the argument with AT_ flags, -1 without
+	empty     bool // an empty name with AT_EMPTY_PATH means the descriptor itself
+	need      func(*call) rights.Set
+	do        func(c *call, p *place, name string) (int64, error)
+}
+
+// answer makes the handler.
+func (n nameCall) answer(c *call) supervisor.Result {
+	if n.empty && c.flag(n.flags, unix.AT_EMPTY_PATH) {
+		name := ""
+		if c.Arg(n.name) != 0 {
+			var err error
+			if name, err = c.Path(n.name); err != nil {
+				return fail(err)
+			}
+		}
+		if name == "" {
+			return n.itself(c)
+		}
+	}
+	name, err := c.Path(n.name)
+	if err != nil {
+		return fail(err)
+	}
+	p, err := c.start(c.Fd(n.dir), name, n.need(c))
+	if err == errGlobal {
+		return c.goOn(pin{int(c.Fd(n.dir)), -1}, "outside capability mode, beneath a directory that is not limited, nothing is refused")
+	}
+	if err != nil {
+		return fail(err)
+	}
+	defer p.Close()
+	v, err := n.do(c, p, name)
+	if err != nil {
+		return fail(p.leaves(err))
+	}
+	return supervisor.Value(v)
+}
+
+// itself is a call on the descriptor itself. It is about no name, so capability
+// mode does not ask for the right to look up.
+func (n nameCall) itself(c *call) supervisor.Result {
+	fd := c.Fd(n.dir)
+	if fd == unix.AT_FDCWD {
+		if c.p.table.Mode() {
+			return supervisor.Errno(eCapMode)
+		}
+		return c.goOn(pin{-1, -1}, "the working directory is in the global namespace")
+	}
+	t := c.table()
+	f, caps, err := c.held(t, fd)
+	t.Unlock()
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	need := n.need(c)
+	need.Clear(rights.Lookup)
+	if !caps.Rights.Contains(need) {
+		return supervisor.Errno(eNotCapable)
+	}
+	if caps.IsFull() && !c.p.table.Mode() {
+		return c.goOn(pin{int(fd), -1}, "an unlimited descriptor may be used for everything")
+	}
+	v, err := n.do(c, &place{FD: f, caps: caps}, "")
+	if err != nil {
+		return fail(err)
+	}
+	return supervisor.Value(v)
+}
+
+// flag reports whether AT_ flag bit is among the flags in argument i.
+func (c *call) flag(i int, bit uint32) bool { return i >= 0 && uint32(c.Int(i))&bit != 0 }
+
+// needing is what a call needs whatever its arguments.
+func needing(list ...rights.Right) func(*call) rights.Set {
+	set := rights.Of(list...)
+	return func(*call) rights.Set { return set }
+}

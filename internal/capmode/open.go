@@ -1,0 +1,254 @@
+package capmode
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+// opening is what openat and openat2 ask for.
+type opening struct{ flags, mode, resolve uint64 }
+
+const openFlags = unix.O_ACCMODE | unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC | unix.O_APPEND | unix.O_NONBLOCK |
+	unix.O_DSYNC | unix.O_ASYNC | unix.O_DIRECT | 0x8000 /* O_LARGEFILE */ | unix.O_DIRECTORY | unix.O_NOFOLLOW |
+	unix.O_NOATIME | unix.O_CLOEXEC | unix.O_SYNC | unix.O_PATH | unix.O_TMPFILE
+
+func (o opening) has(bits uint64) bool { return o.flags&bits == bits }
+
+// needs is what the opening asks of the directory.
+func (o opening) needs() rights.Set {
+	access := o.flags & unix.O_ACCMODE
+	return rights.ForOpen(rights.OpenMode{
+		Read: access != unix.O_WRONLY, Write: access != unix.O_RDONLY, Append: o.has(unix.O_APPEND), Truncate: o.has(unix.O_TRUNC),
+		Create: o.has(unix.O_CREAT), Sync: o.flags&(unix.O_SYNC|unix.O_DSYNC) != 0, Path: o.has(unix.O_PATH), Tmpfile: o.has(unix.O_TMPFILE),
+	})
+}
+
+func openAt(c *call) supervisor.Result {
+	o := opening{flags: uint64(uint32(c.Int(2))) & openFlags}
+	if o.has(unix.O_CREAT) || o.has(unix.O_TMPFILE) {
+		o.mode = c.Arg(3) & 0o7777
+	}
+	if o.has(unix.O_PATH) {
+		o.flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	}
+	return o.open(c)
+}
+
+func openAt2(c *call) supervisor.Result {
+	const known = unix.SizeofOpenHow
+	size := c.Arg(3)
+	switch {
+	case size < known:
+		return supervisor.Errno(unix.EINVAL)
+	case size > 4096:
+		return supervisor.Errno(unix.E2BIG)
+	}
+	raw, err := c.Bytes(c.Arg(2), int(size))
+	if err != nil {
+		return fail(err)
+	}
+	if len(bytes.Trim(raw[known:], "\x00")) > 0 {
+		return supervisor.Errno(unix.E2BIG)
+	}
+	u := func(i int) uint64 { return binary.NativeEndian.Uint64(raw[8*i:]) }
+	o := opening{flags: u(0), mode: u(1), resolve: u(2)}
+	if o.flags&^openFlags != 0 {
+		return supervisor.Errno(unix.EINVAL)
+	}
+	return o.open(c)
+}
+
+// open opens beneath the directory. The file gets the directory's rights.
+func (o opening) open(c *call) supervisor.Result {
+	name, err := c.Path(1)
+	if err != nil {
+		return fail(err)
+	}
+	p, err := c.start(c.Fd(0), name, o.needs())
+	if err == errGlobal {
+		return c.goOn(pin{int(c.Fd(0)), -1}, "outside capability mode, beneath a directory that is not limited, nothing is refused")
+	}
+	if err != nil {
+		return fail(err)
+	}
+	defer p.Close()
+	f, err := o.carryOut(c, p, name)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if p.caps.IsFull() {
+		n, err := c.Put(f, -1, o.has(unix.O_CLOEXEC))
+		if err != nil {
+			return fail(err)
+		}
+		return supervisor.Value(int64(n))
+	}
+	t := c.table()
+	defer t.Unlock()
+	return c.give(t, f, p.caps, 0, o.has(unix.O_CLOEXEC))
+}
+
+// carryOut opens name. A descriptor without access cannot be put into another
+// process; where one was asked for, one for reading takes its place, which needs
+// the same right.
+func (o opening) carryOut(c *call, p *place, name string) (*sys.FD, error) {
+	flags := o.flags | unix.O_NOCTTY
+	if o.has(unix.O_PATH) {
+		flags = flags&^unix.O_PATH | unix.O_RDONLY | unix.O_NONBLOCK
+	}
+	if flags&unix.O_NONBLOCK == 0 {
+		c.Yield() // a FIFO without its other end waits
+	}
+	var f *sys.FD
+	err := c.Blocking(func() (err error) {
+		f, err = p.openOnce(c, name, flags, o.mode, o.resolve)
+		return err
+	})
+	return f, err
+}
+
+// openOnce is openat without retrying: the call may be taken out of a wait.
+func (p *place) openOnce(c *call, name string, flags, mode, resolve uint64) (*sys.FD, error) {
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Mode: mode, Resolve: p.resolve | resolve}
+	n := -1
+	open := func() (err error) { n, err = unix.Openat2(p.Int(), name, &how); return err }
+	as := c.As
+	if flags&(unix.O_CREAT|unix.O_TMPFILE&^unix.O_DIRECTORY) != 0 {
+		as = c.AsCreator
+	}
+	err := as(open)
+	for tries := 0; err == unix.EAGAIN && flags&unix.O_NONBLOCK == 0 && tries < renameTries; tries++ {
+		err = as(open) // a rename somewhere raced with a ".."
+	}
+	if err != nil {
+		return nil, p.leaves(err)
+	}
+	return sys.NewFD(n), nil
+}
+
+const renameTries = 16
+
+// mknodNeeds is what mknodat asks of the directory.
+func mknodNeeds(c *call) rights.Set {
+	var mode fs.FileMode
+	switch uint32(c.Int(2)) & unix.S_IFMT {
+	case 0, unix.S_IFREG:
+	case unix.S_IFIFO:
+		mode = fs.ModeNamedPipe
+	case unix.S_IFSOCK:
+		mode = fs.ModeSocket
+	default:
+		mode = fs.ModeDevice
+	}
+	return rights.ForMknod(mode)
+}
+
+// linkAt gives a file another name. Each name obeys its own directory.
+func linkAt(c *call) supervisor.Result {
+	flags := uint32(c.Int(4))
+	return c.twoNames(needing(rights.LinkatSource), needing(rights.LinkatTarget), func(from, to *place, oldname, newname string) error {
+		if flags&^(unix.AT_SYMLINK_FOLLOW|unix.AT_EMPTY_PATH) != 0 {
+			return unix.EINVAL
+		}
+		f, err := from.object(c, oldname, flags&unix.AT_SYMLINK_FOLLOW != 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return to.in(c, newname, func(dir int, last string) error {
+			return unix.Linkat(unix.AT_FDCWD, sys.FDName(f.Int()), dir, last, unix.AT_SYMLINK_FOLLOW)
+		})
+	})
+}
+
+// renameAt moves a name. Replacing what has the new name is removing that; a caller
+// that may not is held to names that nothing has.
+func renameAt(c *call) supervisor.Result {
+	flags := uint32(0)
+	if c.Name == "renameat2" {
+		flags = uint32(c.Int(4))
+	}
+	mode := rights.RenameMode{
+		NoReplace: flags&unix.RENAME_NOREPLACE != 0, Exchange: flags&unix.RENAME_EXCHANGE != 0, Whiteout: flags&unix.RENAME_WHITEOUT != 0,
+		TargetAbsent: flags&unix.RENAME_EXCHANGE == 0,
+	}
+	olddir, newdir := rights.ForRename(mode)
+	need := func(s rights.Set) func(*call) rights.Set { return func(*call) rights.Set { return s } }
+	return c.twoNames(need(olddir), need(newdir), func(from, to *place, oldname, newname string) error {
+		held := !to.caps.Rights.IsSet(rights.Unlinkat) && !mode.Exchange && !mode.NoReplace
+		how := uint(flags)
+		if held {
+			how |= unix.RENAME_NOREPLACE
+		}
+		dir, last, err := from.parent(c, oldname)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		err = to.in(c, newname, func(newdir int, newlast string) error { return unix.Renameat2(dir.Int(), last, newdir, newlast, how) })
+		if held && err == unix.EEXIST {
+			return eNotCapable
+		}
+		return err
+	})
+}
+
+// twoNames runs a call with a directory and a name in arguments 0 and 1, and
+// another in 2 and 3.
+func (c *call) twoNames(oldNeed, newNeed func(*call) rights.Set, do func(from, to *place, oldname, newname string) error) supervisor.Result {
+	oldname, err := c.Path(1)
+	if err != nil {
+		return fail(err)
+	}
+	newname, err := c.Path(3)
+	if err != nil {
+		return fail(err)
+	}
+	from, err := c.start(c.Fd(0), oldname, oldNeed(c))
+	to, terr := c.start(c.Fd(2), newname, newNeed(c))
+	if err == errGlobal && terr == errGlobal {
+		return c.goOn(pin{int(c.Fd(0)), int(c.Fd(2))}, "outside capability mode, beneath directories that are not limited, nothing is refused")
+	}
+	if err == errGlobal {
+		from, err = c.unlimited(c.Fd(0))
+	}
+	if terr == errGlobal {
+		to, terr = c.unlimited(c.Fd(2))
+	}
+	if from != nil {
+		defer from.Close()
+	}
+	if to != nil {
+		defer to.Close()
+	}
+	if err != nil {
+		return fail(err)
+	}
+	if terr != nil {
+		return fail(terr)
+	}
+	err = do(from, to, oldname, newname)
+	if err != nil && from.global != to.global {
+		return fail(err)
+	}
+	return fail(to.leaves(err))
+}
+
+// unlimited is the place of an unlimited directory, outside capability mode, whose
+// call has another name beneath a limited one.
+func (c *call) unlimited(fd int32) (*place, error) {
+	f, err := c.DupFull(fd)
+	if err != nil {
+		return nil, err
+	}
+	return &place{FD: f, caps: filecaps.Full(), resolve: unix.RESOLVE_NO_MAGICLINKS, global: true}, nil
+}

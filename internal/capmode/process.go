@@ -1,0 +1,231 @@
+package capmode
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/fdtable"
+	"github.com/capsicum-go/capsicum/internal/notify"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+// process is a supervised process.
+type process struct {
+	pid   int
+	life  *sys.FD // a pidfd
+	table *fdtable.Table
+
+	mu      sync.Mutex
+	pins    map[int]pin // continued calls, by thread
+	leaving *exec       // an exec whose outcome is not known
+}
+
+// task is a thread that has asked something. Numbers of threads are reused; the
+// pidfd tells whether this one still is what it was.
+type task struct {
+	life *sys.FD
+	p    *process
+}
+
+// exec is the state before an execve was let go on.
+type exec struct {
+	stack  string // where the old program's stack began
+	closed []int  // limited descriptors that close on exec
+}
+
+func newProcess(pid int, t *fdtable.Table) (*process, error) {
+	n, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	return &process{pid: pid, life: sys.NewFD(n), table: t, pins: map[int]pin{}}, nil
+}
+
+// gone reports whether the process or thread of a pidfd has ended.
+func gone(life *sys.FD) bool { return unix.PidfdSendSignal(life.Int(), 0, nil, 0) == unix.ESRCH }
+
+// sweepAt is how many threads are remembered before dead ones are looked for.
+const sweepAt = 256
+
+// caller finds the process that makes a call.
+func (w *Warden) caller(c *supervisor.Call) (*process, error) {
+	w.mu.Lock()
+	t := w.tasks[c.TID()]
+	w.mu.Unlock()
+	if t != nil && !gone(t.life) {
+		t.p.settle(c)
+		return t.p, nil
+	}
+	life, err := openTask(c)
+	if err != nil {
+		return nil, err
+	}
+	p, err := w.lookUp(c)
+	if err != nil {
+		return nil, errors.Join(err, life.Close())
+	}
+	if life == nil { // before Linux 6.9
+		p.settle(c)
+		return p, nil
+	}
+	w.mu.Lock()
+	if old := w.tasks[c.TID()]; old != nil {
+		old.life.Close()
+	}
+	w.tasks[c.TID()] = &task{life, p}
+	dead := w.deadTasks()
+	w.mu.Unlock()
+	for _, t := range dead {
+		t.life.Close()
+	}
+	p.settle(c)
+	return p, nil
+}
+
+// openTask opens the calling thread; nil where the kernel has descriptors of
+// processes only.
+func openTask(c *supervisor.Call) (*sys.FD, error) {
+	n, err := unix.PidfdOpen(c.TID(), unix.PIDFD_THREAD)
+	switch err {
+	case nil:
+		return sys.NewFD(n), c.Check()
+	case unix.EINVAL:
+		return nil, nil
+	case unix.ESRCH:
+		return nil, notify.ErrGone
+	}
+	return nil, err
+}
+
+// deadTasks takes threads that have ended out of the map once it is large.
+func (w *Warden) deadTasks() []*task {
+	if len(w.tasks)%sweepAt != 0 {
+		return nil
+	}
+	var dead []*task
+	for tid, t := range w.tasks {
+		if gone(t.life) {
+			dead = append(dead, t)
+			delete(w.tasks, tid)
+		}
+	}
+	for pid, p := range w.procs {
+		if gone(p.life) {
+			delete(w.procs, pid)
+			p.life.Close()
+			w.tables.Exit(pid)
+		}
+	}
+	return dead
+}
+
+// lookUp finds the caller's process by its number, or binds a new one to the fork
+// that its label names.
+func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
+	tgid, err := c.TGID()
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := w.procs[tgid]
+	if p != nil && !gone(p.life) {
+		return p, c.Check()
+	}
+	if p != nil {
+		delete(w.procs, tgid)
+		p.life.Close()
+		w.tables.Exit(tgid)
+	}
+	label, err := readLabel(c, tgid)
+	if err != nil {
+		return nil, err
+	}
+	t, err := w.tables.Born(label, tgid)
+	if err != nil {
+		return nil, errors.Join(eNotCapable, err)
+	}
+	if p, err = newProcess(tgid, t); err != nil {
+		return nil, err
+	}
+	w.procs[tgid] = p
+	return p, c.Check()
+}
+
+// The kernel has ignored RLIMIT_LOCKS since Linux 2.4 and hands it on by fork: it
+// tells which table a new process was forked from, even when its parent is gone.
+// The filter keeps the process from setting it.
+const limitLocks = 10
+
+func readLabel(c *supervisor.Call, pid int) (uint64, error) {
+	var l unix.Rlimit
+	if err := unix.Prlimit(pid, limitLocks, nil, &l); err != nil {
+		return 0, fmt.Errorf("read label of process %d: %w", pid, err)
+	}
+	return l.Cur, c.Check()
+}
+
+func writeLabel(c *supervisor.Call, pid int, label uint64) error {
+	l := unix.Rlimit{Cur: label, Max: unix.RLIM_INFINITY}
+	var old unix.Rlimit
+	if err := unix.Prlimit(pid, limitLocks, nil, &old); err != nil {
+		return fmt.Errorf("read label of process %d: %w", pid, err)
+	}
+	l.Max = old.Max
+	if err := unix.Prlimit(pid, limitLocks, &l, nil); err != nil {
+		return fmt.Errorf("label process %d: %w", pid, err)
+	}
+	return c.Check()
+}
+
+// pin is a call that was let go on: thread tid looks number fd up, if it has not
+// yet.
+type pin struct{ fd, other int }
+
+// settle notes that the thread which calls now is past whatever it was let into.
+func (p *process) settle(c *supervisor.Call) {
+	p.mu.Lock()
+	delete(p.pins, c.TID())
+	e := p.leaving
+	p.mu.Unlock()
+	if e == nil {
+		return
+	}
+	now, err := stackOf(c, p.pid)
+	if err != nil || now == e.stack {
+		return // no exec, or not yet
+	}
+	p.mu.Lock()
+	done := p.leaving == e
+	p.leaving = nil
+	p.mu.Unlock()
+	if done {
+		c2 := e.closed
+		p.table.Lock()
+		for _, fd := range c2 {
+			p.table.Drop(fd)
+		}
+		p.table.Unlock()
+	}
+}
+
+// stackOf returns where the stack of a process begins, which every exec changes.
+func stackOf(c *supervisor.Call, pid int) (string, error) {
+	text, err := c.ReadProc(strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return "", err
+	}
+	i := bytes.LastIndexByte(text, ')')
+	fields := bytes.Fields(text[i+1:])
+	const startstack = 28 - 3 // of proc_pid_stat(5), counted from the state
+	if i < 0 || len(fields) <= startstack {
+		return "", fmt.Errorf("read stack of process %d: %w", pid, unix.EIO)
+	}
+	return string(fields[startstack]), nil
+}

@@ -1,0 +1,227 @@
+package capmode
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/fdtable"
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/request"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+func (w *Warden) requestAnswers() []answer {
+	return []answer{{[]string{supervisor.RequestName}, requested}}
+}
+
+// requests are what a process may ask for, by the operation in argument 0.
+var requests = map[request.Op]handler{
+	request.Mode: func(c *call) supervisor.Result {
+		if c.p.table.Mode() {
+			return supervisor.Value(1)
+		}
+		return supervisor.Value(0)
+	},
+	request.Enter: func(c *call) supervisor.Result {
+		c.p.table.Enter()
+		return supervisor.Value(0)
+	},
+	request.LimitRights: limitRights,
+	request.Rights:      getRights,
+	request.LimitIoctls: limitIoctls,
+	request.Ioctls:      getIoctls,
+	request.LimitFcntls: limitFcntls,
+	request.Fcntls:      getFcntls,
+	request.Stacked:     stacked,
+}
+
+func requested(c *call) supervisor.Result {
+	h, ok := requests[request.Op(c.Arg(0))]
+	if !ok {
+		return supervisor.Errno(unix.EINVAL)
+	}
+	return h(c)
+}
+
+// held looks at the caller's descriptor fd: its rights, and a copy of it. A slot
+// that another file came into unseen is none any more. The caller holds the lock of
+// t and closes the copy.
+func (c *call) held(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) {
+	copied, err := c.DupFull(fd)
+	if err != nil {
+		return nil, filecaps.Caps{}, err
+	}
+	s, limited := t.Slot(int(fd))
+	if !limited {
+		return copied, filecaps.Full(), nil
+	}
+	id, err := identify(copied)
+	if err != nil {
+		copied.Close()
+		return nil, filecaps.Caps{}, err
+	}
+	if !s.Holds(id) {
+		t.Drop(int(fd))
+		return copied, filecaps.Full(), nil
+	}
+	if s.Parked {
+		copied.Close()
+		return nil, filecaps.Caps{}, unix.EBADF
+	}
+	return copied, s.Caps, nil
+}
+
+// identify tells an open file from others.
+func identify(fd *sys.FD) (fdtable.ID, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd.Int(), &st); err != nil {
+		return fdtable.ID{}, err
+	}
+	// The access mode only: status flags change.
+	flags, err := unix.FcntlInt(uintptr(fd.Int()), unix.F_GETFL, 0)
+	return fdtable.ID{Dev: uint64(st.Dev), Ino: st.Ino, Flags: uint32(flags & unix.O_ACCMODE)}, err
+}
+
+// narrow is the common part of the three limits. It answers Stack when what the
+// descriptor lost would still pass in the kernel: the process then stacks a filter
+// and says so. The limit is noted before, so that no copy can be made with more.
+func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.Result {
+	fd := c.Fd(1)
+	t := c.table()
+	defer t.Unlock()
+	f, before, err := c.held(t, fd)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	after, err := by(before)
+	if err != nil {
+		return fail(err)
+	}
+	id, err := identify(f)
+	if err != nil {
+		return fail(err)
+	}
+	s := fdtable.Slot{Caps: after, ID: id}
+	stack := !t.Fits(int(fd), after)
+	if stack {
+		s.Pending, s.Before = true, before
+		if old, ok := t.Slot(int(fd)); ok && old.Pending {
+			s.Before = old.Before
+		}
+	}
+	t.Put(int(fd), s)
+	answer := int64(0)
+	if stack {
+		answer |= request.Stack
+	}
+	if readOnly(f) {
+		answer |= request.ReadOnly
+	}
+	return supervisor.Value(answer)
+}
+
+func limitRights(c *call) supervisor.Result {
+	words := []uint64{c.Arg(2), c.Arg(3)}
+	return c.narrow(func(caps filecaps.Caps) (filecaps.Caps, error) {
+		set, err := rights.FromWords(words)
+		if err != nil {
+			return caps, unix.EINVAL
+		}
+		return caps.LimitRights(set)
+	})
+}
+
+func limitIoctls(c *call) supervisor.Result {
+	n := c.Arg(3)
+	if n > filecaps.MaxIoctls {
+		return supervisor.Errno(unix.EINVAL)
+	}
+	raw, err := c.Bytes(c.Arg(2), int(n)*4)
+	if err != nil {
+		return fail(err)
+	}
+	cmds := make([]uint32, n)
+	for i := range cmds {
+		cmds[i] = binary.NativeEndian.Uint32(raw[4*i:])
+	}
+	return c.narrow(func(caps filecaps.Caps) (filecaps.Caps, error) { return caps.LimitIoctls(cmds) })
+}
+
+func limitFcntls(c *call) supervisor.Result {
+	mask := c.Arg(2)
+	if mask > uint64(^uint32(0)) {
+		return supervisor.Errno(unix.EINVAL)
+	}
+	return c.narrow(func(caps filecaps.Caps) (filecaps.Caps, error) { return caps.LimitFcntls(rights.Fcntls(mask)) })
+}
+
+// stacked says that the process has stacked a filter for all that number fd has
+// lost.
+func stacked(c *call) supervisor.Result {
+	fd := int(c.Fd(1))
+	t := c.table()
+	defer t.Unlock()
+	s, ok := t.Slot(fd)
+	if !ok || !s.Pending {
+		return supervisor.Errno(unix.EINVAL)
+	}
+	t.Stack(fd, s.Caps)
+	s.Pending = false
+	t.Put(fd, s)
+	return supervisor.Value(0)
+}
+
+// caps returns what descriptor argument 1 permits.
+func (c *call) caps() (filecaps.Caps, error) {
+	t := c.table()
+	defer t.Unlock()
+	f, caps, err := c.held(t, c.Fd(1))
+	if err != nil {
+		return caps, err
+	}
+	return caps, f.Close()
+}
+
+func getRights(c *call) supervisor.Result {
+	caps, err := c.caps()
+	if err != nil {
+		return fail(err)
+	}
+	var raw []byte
+	for _, word := range caps.Rights.Words() {
+		raw = binary.NativeEndian.AppendUint64(raw, word)
+	}
+	return fail(c.Write(c.Arg(2), raw))
+}
+
+// getIoctls answers how many commands are permitted, -1 as an int32 for all, and
+// stores as many of them as there is room for.
+func getIoctls(c *call) supervisor.Result {
+	caps, err := c.caps()
+	if err != nil {
+		return fail(err)
+	}
+	if !caps.Listed {
+		return supervisor.Value(request.AllIoctls)
+	}
+	var raw []byte
+	for _, cmd := range caps.Ioctls[:min(uint64(len(caps.Ioctls)), c.Arg(3))] {
+		raw = binary.NativeEndian.AppendUint32(raw, cmd)
+	}
+	if err := c.Write(c.Arg(2), raw); err != nil {
+		return fail(err)
+	}
+	return supervisor.Value(int64(len(caps.Ioctls)))
+}
+
+func getFcntls(c *call) supervisor.Result {
+	caps, err := c.caps()
+	if err != nil {
+		return fail(err)
+	}
+	return supervisor.Value(int64(caps.Fcntls))
+}

@@ -1,0 +1,87 @@
+package capmode
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+// tokens stand for limited descriptors while they are in messages. A descriptor in
+// a message has no number, so nothing says what it permits; and who receives it may
+// be nobody's supervised process. So what is sent is one end of a pipe of ours: to a
+// supervised receiver it is exchanged for what it stands for, and to all others it
+// is a pipe that nobody reads.
+type tokens struct {
+	mu   sync.Mutex
+	held map[pipeID]*token
+}
+
+// pipeID tells pipes from each other.
+type pipeID struct{ dev, ino uint64 }
+
+// token is what one pipe stands for.
+type token struct {
+	file *sys.FD
+	caps filecaps.Caps
+	end  *os.File // our end, which hears of the last copy of the other being closed
+	id   pipeID
+}
+
+func (ts *tokens) init() { ts.held = make(map[pipeID]*token) }
+
+// wrap returns what stands for f, which it takes over.
+func (ts *tokens) wrap(f *sys.FD, caps filecaps.Caps) (*sys.FD, error) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("make what stands for a descriptor: %w", err)
+	}
+	end, given := os.NewFile(uintptr(pipe[0]), "token"), sys.NewFD(pipe[1])
+	var st unix.Stat_t
+	if err := unix.Fstat(given.Int(), &st); err != nil {
+		return nil, errors.Join(err, f.Close(), end.Close(), given.Close())
+	}
+	tok := &token{f, caps, end, pipeID{uint64(st.Dev), st.Ino}}
+	ts.mu.Lock()
+	ts.held[tok.id] = tok
+	ts.mu.Unlock()
+	go ts.watch(tok)
+	return given, nil
+}
+
+// unwrap returns what f stands for, as a descriptor of its own; f itself and
+// everything if it stands for nothing.
+func (ts *tokens) unwrap(f *sys.FD) (*sys.FD, filecaps.Caps) {
+	var st unix.Stat_t
+	if unix.Fstat(f.Int(), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return f, filecaps.Full()
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	tok := ts.held[pipeID{uint64(st.Dev), st.Ino}]
+	if tok == nil {
+		return f, filecaps.Full()
+	}
+	n, err := unix.FcntlInt(uintptr(tok.file.Int()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return f, filecaps.Full() // the pipe itself: nobody can do anything with it
+	}
+	return sys.NewFD(n), tok.caps
+}
+
+// watch lets go of a token once it is in no message any more, and in nobody's
+// hands: then the pipe ends.
+func (ts *tokens) watch(tok *token) {
+	_, _ = tok.end.Read(make([]byte, 1)) // nobody writes
+	ts.mu.Lock()
+	delete(ts.held, tok.id)
+	ts.mu.Unlock()
+	tok.file.Close()
+	tok.end.Close()
+}
