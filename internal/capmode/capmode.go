@@ -42,12 +42,11 @@ type Warden struct {
 
 // New returns a warden for process leader and what it starts.
 func New(leader int) (*Warden, error) {
-	n, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0)
+	dead, err := openDead()
 	if err != nil {
 		return nil, fmt.Errorf("open what takes the place of closed descriptors: %w", err)
 	}
-	// Nothing can be done with it: the directory it led to is empty and gone.
-	w := &Warden{tables: fdtable.NewTables(), dead: sys.NewFD(n), procs: map[int]*process{}, tasks: map[int]*task{}}
+	w := &Warden{tables: fdtable.NewTables(), dead: dead, procs: map[int]*process{}, tasks: map[int]*task{}}
 	w.tokens.init()
 	p, err := newProcess(leader, w.tables.Attach(leader))
 	if err != nil {
@@ -55,6 +54,22 @@ func New(leader int) (*Warden, error) {
 	}
 	w.procs[leader] = p
 	return w, nil
+}
+
+// openDead opens an empty file for neither reading nor writing: what is asked of a
+// closed descriptor is EBADF for it also. One opened with O_PATH, which can do less,
+// can't be put into another process.
+func openDead() (*sys.FD, error) {
+	n, err := unix.MemfdCreate("closed", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	empty := sys.NewFD(n)
+	defer empty.Close()
+	if n, err = unix.Open(sys.FDName(n), unix.O_ACCMODE|unix.O_CLOEXEC, 0); err != nil {
+		return nil, err
+	}
+	return sys.NewFD(n), nil
 }
 
 // Handlers returns what answers each call that the filter of such a process asks
