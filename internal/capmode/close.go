@@ -10,11 +10,11 @@ import (
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 )
 
-// closeAnswers answers the calls that close descriptors. A limited one is replaced
-// by a dead one first, so that it is surely gone when its slot is dropped; the
-// kernel then closes that. It is left there, and nobody is told, under a number
-// that a filter was stacked for: the next descriptor to get it would be refused
-// what this one was.
+// closeAnswers answers the calls that close descriptors. The kernel does it; the
+// slot of a limited one is dropped when that is seen to have happened. Under a number
+// that a filter was stacked for, nothing is closed but the file: a dead descriptor
+// takes its place, and nobody is told, because the next to get the number would be
+// refused what this one was.
 func (w *Warden) closeAnswers() []answer {
 	return []answer{
 		{[]string{"close"}, closed},
@@ -22,45 +22,64 @@ func (w *Warden) closeAnswers() []answer {
 	}
 }
 
-const closing = "closing gives nobody anything; a limited descriptor is gone already"
+const closing = "closing gives nobody anything"
 
 func closed(c *call) supervisor.Result {
 	t := c.table()
 	defer t.Unlock()
 	fd := int(c.Fd(0))
 	s, limited := t.Slot(fd)
-	if !limited && (fd < 0 || t.Stacked(fd).IsFull()) {
+	switch {
+	case s.Parked:
+		return supervisor.Errno(unix.EBADF)
+	case fd < 0 || t.Stacked(fd).IsFull():
+		if limited {
+			c.p.closes(fd)
+		}
 		return supervisor.Continue(closing)
-	}
-	if s.Parked || !c.isOpen(fd) {
+	case !c.isOpen(fd):
 		return supervisor.Errno(unix.EBADF)
 	}
-	parked, err := c.bury(t, fd)
-	switch {
-	case err != nil:
-		return fail(err)
-	case parked:
-		return supervisor.Value(0)
-	}
-	return supervisor.Continue(closing)
+	return fail(c.park(t, fd))
 }
 
-// bury puts a dead descriptor in the place of fd, and reports whether it must stay
-// there.
-func (c *call) bury(t *fdtable.Table, fd int) (parked bool, err error) {
+// park puts a dead descriptor in the place of fd, for good.
+func (c *call) park(t *fdtable.Table, fd int) error {
 	if _, err := c.Put(c.w.dead, fd, false); err != nil {
-		return false, err
-	}
-	t.Drop(fd)
-	if t.Stacked(fd).IsFull() {
-		return false, nil
+		return err
 	}
 	id, err := identify(c.w.dead)
-	if err != nil {
-		return true, err
-	}
 	t.Put(fd, fdtable.Slot{Caps: filecaps.Caps{Listed: true}, ID: id, Parked: true})
-	return true, nil
+	return err
+}
+
+// closes notes that limited number fd is being closed.
+func (p *process) closes(fd int) {
+	p.mu.Lock()
+	p.closing = append(p.closing, fd)
+	p.mu.Unlock()
+}
+
+// dropClosed drops the slots of numbers that are closed by now. The supervisor alone
+// opens limited descriptors, so where nothing is open nothing is limited.
+func (p *process) dropClosed(c *supervisor.Call) {
+	const most = 4 // at a time
+	p.table.Lock()
+	defer p.table.Unlock()
+	p.mu.Lock()
+	list := p.closing
+	later := len(list) - min(len(list), most)
+	p.closing = append([]int(nil), list[:later]...)
+	p.mu.Unlock()
+	for _, fd := range list[later:] {
+		f, err := c.DupFull(int32(fd))
+		f.Close()
+		if err == unix.EBADF {
+			p.table.Drop(fd)
+		} else if _, limited := p.table.Slot(fd); limited {
+			p.closes(fd)
+		}
+	}
 }
 
 // closedRange is close_range. Where numbers must stay taken the kernel can't do it,
@@ -79,13 +98,7 @@ func closedRange(c *call) supervisor.Result {
 		}
 	}
 	for fd := range t.Limited(lo, hi) {
-		if !c.isOpen(fd) {
-			t.Drop(fd)
-			continue
-		}
-		if _, err := c.bury(t, fd); err != nil {
-			return fail(err)
-		}
+		c.p.closes(fd)
 	}
 	return supervisor.Continue(closing)
 }

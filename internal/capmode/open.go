@@ -105,9 +105,6 @@ func (o opening) carryOut(c *call, p *place, name string) (*sys.FD, error) {
 	if o.has(unix.O_PATH) {
 		flags = flags&^unix.O_PATH | unix.O_RDONLY | unix.O_NONBLOCK
 	}
-	if flags&unix.O_NONBLOCK == 0 {
-		c.Yield() // a FIFO without its other end waits
-	}
 	var f *sys.FD
 	err := c.Blocking(func() (err error) {
 		f, err = p.openOnce(c, name, flags, o.mode, o.resolve)

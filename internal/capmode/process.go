@@ -24,6 +24,7 @@ type process struct {
 	mu      sync.Mutex
 	pins    map[int]pin // continued calls, by thread
 	leaving *exec       // an exec whose outcome is not known
+	closing []int       // limited numbers whose close was let go on
 }
 
 // task is a thread that has asked something. Numbers of threads are reused; the
@@ -59,6 +60,7 @@ func (w *Warden) caller(c *supervisor.Call) (*process, error) {
 	t := w.tasks[c.TID()]
 	w.mu.Unlock()
 	if t != nil && !gone(t.life) {
+		c.Through(t.life)
 		t.p.settle(c)
 		return t.p, nil
 	}
@@ -192,8 +194,11 @@ type pin struct{ fd, other int }
 func (p *process) settle(c *supervisor.Call) {
 	p.mu.Lock()
 	delete(p.pins, c.TID())
-	e := p.leaving
+	e, closing := p.leaving, len(p.closing) > 0
 	p.mu.Unlock()
+	if closing {
+		p.dropClosed(c)
+	}
 	if e == nil {
 		return
 	}

@@ -82,10 +82,12 @@ const (
 // the encoding of clock_getcpuclockid(3).
 var ownClocks = []uint64{0xfffffff8, 0xfffffff9, 0xfffffffa, 0xfffffffc, 0xfffffffd, 0xfffffffe}
 
-// interfaceControls are the ioctls of sockets, without size and direction, that
+// interfaceControls returns the ioctls of sockets, without size and direction, that
 // are not about the socket: routes, addresses, interfaces, and those of wireless
 // ones.
-var interfaceControls = slices.Concat(through(0x8908, 0x89ff), through(0x8b00, 0x8bff))
+func interfaceControls() []uint64 {
+	return slices.Concat(through(0x8908, 0x89ff), through(0x8b00, 0x8bff))
+}
 
 func through(low, high uint64) []uint64 {
 	var out []uint64
@@ -137,7 +139,7 @@ func descriptorGroups() []modeGroup {
 			ecapmode(is(1, unix.F_SETOWN), isNot(2, 0, ownPID)), ecapmode(is(1, unix.F_SETOWN_EX)),
 		}},
 		{"ioctl", "interfaces are global; an owner is signalled by number", []clause{
-			ecapmode(test{arg: 1, op: in, mask: ioctlNumber, values: interfaceControls}),
+			ecapmode(test{arg: 1, op: in, mask: ioctlNumber, values: interfaceControls()}),
 		}, []clause{ecapmode(is(1, fioSetOwn, siocSetPgrp))}},
 		{"io_submit", "what is done is in memory", nil, []clause{notcapable()}},
 		{"io_uring_setup io_uring_enter io_uring_register", "rings are seen by no filter", always, nil},

@@ -323,9 +323,9 @@ func (c *compiler) test(t test, hold, fail cbpf.Label) {
 	switch t.op {
 	case above:
 		c.JumpAbove(uint32(t.values[0]), hold, fail)
-	case any:
+	case anyOf:
 		c.JumpAny(uint32(t.values[0]), hold, fail)
-	case none:
+	case noneOf:
 		c.JumpAny(uint32(t.values[0]), fail, hold)
 	case in:
 		if t.wide {

@@ -17,11 +17,11 @@ type clause struct {
 type op uint8
 
 const (
-	in    op = iota // the register, masked, is one of values
-	notIn           // it is none of them
-	above           // it is greater than values[0]
-	any             // it has any of the bits of values[0]
-	none            // it has none of them
+	in     op = iota // the register, masked, is one of values
+	notIn            // it is none of them
+	above            // it is greater than values[0]
+	anyOf            // it has any of the bits of values[0]
+	noneOf           // it has none of them
 )
 
 // test compares one register. The kernel reads descriptors, commands and most
@@ -37,8 +37,8 @@ type test struct {
 
 func is(arg int, values ...uint64) test    { return test{arg: arg, op: in, values: values} }
 func isNot(arg int, values ...uint64) test { return test{arg: arg, op: notIn, values: values} }
-func hasAny(arg int, bits uint64) test     { return test{arg: arg, op: any, values: []uint64{bits}} }
-func hasNone(arg int, bits uint64) test    { return test{arg: arg, op: none, values: []uint64{bits}} }
+func hasAny(arg int, bits uint64) test     { return test{arg: arg, op: anyOf, values: []uint64{bits}} }
+func hasNone(arg int, bits uint64) test    { return test{arg: arg, op: noneOf, values: []uint64{bits}} }
 func isAbove(arg int, v uint64) test       { return test{arg: arg, op: above, values: []uint64{v}} }
 func isNull(arg int) test                  { return test{arg: arg, op: in, wide: true, values: []uint64{0}} }
 func notNull(arg int) test                 { return test{arg: arg, op: notIn, wide: true, values: []uint64{0}} }
@@ -59,9 +59,9 @@ func (t test) holds(args [6]uint64) bool {
 		return !slices.Contains(t.values, v)
 	case above:
 		return v > t.values[0]
-	case any:
+	case anyOf:
 		return v&t.values[0] != 0
-	case none:
+	case noneOf:
 		return v&t.values[0] == 0
 	}
 	return false

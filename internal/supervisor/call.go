@@ -33,7 +33,12 @@ type Call struct {
 	mem notify.Mem
 
 	status *status // of the caller; nil until asked for
+	task   *sys.FD // of the calling thread, where somebody keeps one
 }
+
+// Through makes the call use a pidfd of the calling thread, which stays its owner's,
+// rather than open one each time.
+func (c *Call) Through(task *sys.FD) { c.task = task }
 
 // Arg returns argument register i, untouched.
 func (c *Call) Arg(i int) uint64 { return c.n.Data.Args[i] }
@@ -138,11 +143,13 @@ func (c *Call) DupFull(fd int32) (*sys.FD, error) {
 	if fd < 0 {
 		return nil, unix.EBADF
 	}
-	p, err := c.pidfd()
-	if err != nil {
-		return nil, err
+	p, err := c.task, error(nil)
+	if p == nil {
+		if p, err = c.pidfd(); err != nil {
+			return nil, err
+		}
+		defer p.Close()
 	}
-	defer p.Close()
 	var n int
 	err = sys.Retry(func() (err error) { n, err = unix.PidfdGetfd(p.Int(), int(fd), 0); return })
 	switch {
