@@ -246,8 +246,7 @@ func (n need) had(further []test, o Options) bool {
 		return false
 	}
 	o.ReadOnly = o.Had.ReadOnly
-	before := n.lacks(o.Had.Caps, o)
-	return before != nil && slices.EqualFunc(before, further, test.same)
+	return sameTests(further, n.lacks(o.Had.Caps, o))
 }
 
 // clauses returns what a filter for fd with c refuses of the call.

@@ -19,10 +19,9 @@ type program struct {
 	arch      sysno.Arch
 	calls     map[string][]clause
 	questions []clause
-	guarded   bool       // an older filter refuses foreign calls and, in capability mode, what that refuses
+	guarded   bool       // an older filter refuses foreign calls, and numbers that have no name
 	foreign   unix.Errno // the answer to other architectures' calls
 	unlisted  unix.Errno // the answer to numbers that have no name
-	skipped   func(name string) bool
 }
 
 // bucket is how many comparisons are made one after the other before halving
@@ -174,11 +173,7 @@ func (c *compiler) runs(p *program) []run {
 		if nr > next {
 			all = append(all, run{next, nr - 1, unlisted})
 		}
-		to := c.at(p.calls[e.Name])
-		if p.skipped != nil && p.skipped(e.Name) {
-			to = c.free
-		}
-		all = append(all, run{nr, nr, to})
+		all = append(all, run{nr, nr, c.at(p.calls[e.Name])})
 		next = nr + 1
 	}
 	all = append(all, run{next, Request - 1, unlisted}, run{Request, Request, c.at(p.questions)},
@@ -187,7 +182,7 @@ func (c *compiler) runs(p *program) []run {
 }
 
 // join makes one run of neighbours that lead to the same code. Numbers that are
-// decided elsewhere go with what is on both sides of them.
+// refused elsewhere go with what is on both sides of them.
 func (c *compiler) join(all []run) []run {
 	var out []run
 	var free []run // since the last of out

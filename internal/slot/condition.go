@@ -71,6 +71,12 @@ func (t test) same(u test) bool {
 	return t.arg == u.arg && t.op == u.op && t.wide == u.wide && t.mask == u.mask && slices.Equal(t.values, u.values)
 }
 
+// sameTests reports whether two lists refuse the same, where no list at all
+// refuses nothing and an empty one everything.
+func sameTests(a, b []test) bool {
+	return (a == nil) == (b == nil) && slices.EqualFunc(a, b, test.same)
+}
+
 func sameClauses(a, b []clause) bool {
 	return slices.EqualFunc(a, b, func(x, y clause) bool {
 		return x.errno == y.errno && slices.EqualFunc(x.tests, y.tests, test.same)

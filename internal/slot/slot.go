@@ -106,7 +106,7 @@ func Descriptor(arch sysno.Arch, fd int, c filecaps.Caps, o Options) ([]cbpf.Ins
 	p.guarded = !o.First
 	p.foreign = filecaps.ENOTCAPABLE
 	if o.CapabilityMode {
-		p.guarded, p.skipped = true, refusedInMode
+		p.guarded = true
 	}
 	for _, r := range table() {
 		if o.CapabilityMode && refusedInMode(r.name) {
@@ -163,7 +163,7 @@ func questions(fd int, c filecaps.Caps, o Options) []clause {
 	} else if c.Fcntls != before.Fcntls {
 		add(OpHasFcntl, test{arg: 2, op: notIn, values: maskCommands(c.Fcntls)})
 	}
-	if tests := refusedControls(c); tests != nil && !slices.EqualFunc(tests, refusedControls(before), test.same) {
+	if tests := refusedControls(c); tests != nil && !sameTests(tests, refusedControls(before)) {
 		for i := range tests {
 			tests[i].arg = 2
 		}

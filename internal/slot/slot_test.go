@@ -108,6 +108,9 @@ func TestEveryRegister(t *testing.T) {
 				continue
 			}
 			_, excused := elsewhere[name]
+			if name == "pidfd_getfd" && arg == 1 {
+				excused = true // a number of the other process
+			}
 			if has := slices.Contains(covered[name], arg); has == excused {
 				t.Errorf("%s, argument %d: in the table %v, excused %v", name, arg, has, excused)
 			}
@@ -129,7 +132,8 @@ var byLookup = map[string]string{
 }
 
 // ownNeeds are rows that ask in another way than a list of rights.
-var ownNeeds = []string{"fcntl", "ioctl", "fanotify_mark", "vmsplice", "setns", "process_madvise", "process_mrelease"}
+var ownNeeds = []string{"sendmsg", "sendmmsg", // the address is in memory
+	"fcntl", "ioctl", "fanotify_mark", "vmsplice", "setns", "process_madvise", "process_mrelease"}
 
 // TestAgreesWithRights compares the table with what rights.For says, in both
 // directions.
@@ -243,6 +247,8 @@ var samples = []sample{
 	{"copy_file_range", [6]uint64{other, null, testFD, ptr}, []rights.Right{rights.Pwrite}},
 	{"copy_file_range", [6]uint64{testFD, null, testFD, null}, []rights.Right{rights.Read, rights.Write}},
 	{"splice", [6]uint64{testFD, null, other, ptr}, []rights.Right{rights.Read}},
+	{"splice", [6]uint64{testFD, ptr, other, ptr}, []rights.Right{rights.Pread}},
+	{"splice", [6]uint64{other, ptr, testFD, null}, []rights.Right{rights.Write}},
 	{"splice", [6]uint64{other, ptr, testFD, ptr}, []rights.Right{rights.Pwrite}},
 	{"sendfile", [6]uint64{testFD, other}, []rights.Right{rights.Write}},
 	{"sendfile", [6]uint64{other, testFD}, []rights.Right{rights.Pread}},
