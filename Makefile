@@ -13,7 +13,7 @@ ARM64 = GOOS=linux GOARCH=arm64
 # The systems that a pure package must compile on.
 ELSEWHERE = freebsd darwin openbsd windows
 
-.PHONY: help build test test-root escape kernels bench fuzz lint generate check install clean deps
+.PHONY: help build test test-root escape conformance kernels bench fuzz lint generate check install clean deps
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -29,6 +29,9 @@ test-root: ## every test, as root
 
 escape: ## the attacks of docs/threat-model.md, each race for a minute
 	$(GO) test -count=1 -v -timeout 2h $(TESTFLAGS) ./test/escape -escape.duration=60s
+
+conformance: ## every case of Capsicum in every column, and a table
+	$(GO) test -count=1 -v -timeout 30m -run TestConformance $(TESTFLAGS) ./test/conformance -conformance.full -conformance.strict
 
 kernels: ## a check list under Debian's stock kernels, in an emulated machine
 	test/kernels/run

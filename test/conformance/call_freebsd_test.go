@@ -1,0 +1,55 @@
+package conformance
+
+import "golang.org/x/sys/unix"
+
+// The ioctl commands that every descriptor has.
+const (
+	fionreadCommand = 0x4004667f
+	fionbioCommand  = 0x8004667e
+	fioclexCommand  = 0x20006601
+)
+
+func setCur(l *unix.Rlimit, n int) { l.Cur = int64(n) }
+
+func dup2(from, to int) error { return unix.Dup2(from, to) }
+
+func systemDrivers() []driver { return nil }
+
+// untriedOperations gives the reason for each operation that nothing tries here.
+var untriedOperations = map[string]string{
+	"getdents64 newfstatat statx faccessat2 fchmodat2 openat2 renameat2 syncfs sync_file_range readahead sendmmsg recvmmsg " +
+		"splice tee vmsplice io_submit aio_poll fallocate preadv2 pwritev2 pread64 pwrite64 pselect6 cachestat execveat " +
+		"name_to_handle_at getxattr lgetxattr setxattr lsetxattr listxattr llistxattr removexattr lremovexattr " +
+		"fgetxattr fsetxattr flistxattr fremovexattr epoll_ctl epoll_wait epoll_pwait epoll_pwait2 signalfd signalfd4 " +
+		"inotify_add_watch fanotify_mark pidfd_send_signal waitid pidfd_open pidfd_getfd fadvise64 mq_getsetattr " +
+		"dup3 futimesat utime creat mkfifo mq_timedsend mq_timedreceive waitid": "it is a call of Linux",
+	"readv writev preadv pwritev aio_read aio_write aio_fsync lio_listio getdents getdirentries fdatasync sendfile copy_file_range " +
+		"posix_fallocate fspacectl chflagsat mkfifoat mknodat funlinkat fexecve fchroot fpathconf fchflags futimens futimes " +
+		"extattr_get_fd extattr_set_fd extattr_list_fd extattr_delete_fd acl_get_fd acl_set_fd acl_delete_fd_np acl_valid_fd_np " +
+		"mac_get_fd mac_set_fd close_range closefrom dup3 posix_fadvise cap_rights_limit cap_rights_get cap_ioctls_limit " +
+		"cap_ioctls_get cap_fcntls_limit cap_fcntls_get ppoll pselect kevent timerfd_settime timerfd_gettime " +
+		"inotify_add_watch_at inotify_rm_watch mq_send mq_receive mq_notify mq_getattr mq_setattr sem_getvalue sem_post sem_wait " +
+		"sem_trywait sem_timedwait accept4 bindat connectat sctp_peeloff pdgetpid pdkill pdwait pdwait4 pddupfd": "golang.org/x/sys has no function for it, or the kernel's own tests do",
+}
+
+// untriedNeeds gives the reason for each condition that nothing tries here.
+var untriedNeeds = map[string]string{}
+
+func systemModeCases() []Case { return nil }
+
+func systemInheritanceCases() []Case { return nil }
+
+func mountNothing() error { return unix.Chflags("/", 0) }
+
+func selfDup2(fd int) error { return unix.Dup2(fd, fd) }
+
+func systemLookupCases() []Case { return nil }
+
+func systemIoctlCases() []Case { return nil }
+
+func systemPollCases() []Case { return nil }
+
+func systemProcessCases() []Case { return nil }
+
+// oldUntried are operations that this architecture has not.
+var oldUntried map[string]string

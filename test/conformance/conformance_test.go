@@ -1,0 +1,280 @@
+//go:build linux || freebsd
+
+package conformance
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var (
+	full   = flag.Bool("conformance.full", false, "run every case in every column")
+	strict = flag.Bool("conformance.strict", false, "fail also for what is not finished")
+	only   = flag.String("conformance.only", "", "run only cases whose name contains this")
+)
+
+// ordinary is the user beside root.
+const ordinary = 1500
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(childEnv); text != "" {
+		os.Exit(child(text))
+	}
+	os.Exit(m.Run())
+}
+
+// column is a set of circumstances.
+type column struct {
+	name    string
+	uid     int
+	threads bool
+	static  bool
+	sample  bool // only every eighth case, and the chapter on threads
+}
+
+func (c column) form() string {
+	if c.static {
+		return "static"
+	}
+	return "supervised"
+}
+
+// columns lists those of this run.
+func columns() []column {
+	users := map[string]int{"user": os.Geteuid()}
+	if os.Geteuid() == 0 {
+		users = map[string]int{"root": 0, "user": ordinary}
+	}
+	var list []column
+	for _, user := range []string{"user", "root"} {
+		uid, ok := users[user]
+		if !ok {
+			continue
+		}
+		for _, c := range []column{{name: "alone"}, {name: "threads", threads: true}, {name: "static", static: true}, {name: "static, threads", static: true, threads: true}} {
+			if c.static && runtime.GOOS != "linux" {
+				continue // the kernel enforces; nothing can be missing
+			}
+			if c.sample = c.threads; !*full && (user == "root" || c.static && c.threads) {
+				continue
+			}
+			c.sample = c.sample && !*full
+			c.name, c.uid = user+", "+c.name, uid
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// catalogue returns every case.
+func catalogue() []Case {
+	return slices.Concat(
+		capabilityModeCases(), rightsCases(), limitCases(), inheritanceCases(), lookupCases(),
+		fcntlCases(), ioctlCases(), mmapCases(), pollCases(), socketCases(), processCases(), threadCases(),
+	)
+}
+
+var byName = sync.OnceValue(func() map[string]Case {
+	m := map[string]Case{}
+	for _, c := range catalogue() {
+		if _, ok := m[c.Name]; ok {
+			panic("two cases are called " + c.Name)
+		}
+		m[c.Name] = c
+	}
+	return m
+})
+
+// TestConformance runs the cases.
+func TestConformance(t *testing.T) {
+	exe := executable(t)
+	var tallies []*tally
+	for _, c := range columns() {
+		tallies = append(tallies, &tally{column: c, finished: *strict || c.static || isFinished(t, exe, c.uid)})
+	}
+	for _, col := range tallies {
+		t.Run(col.name, func(t *testing.T) {
+			results := runCases(t, exe, col.column, selected(col.column))
+			for _, c := range selected(col.column) {
+				failure, ok := results[c.Name]
+				if !ok {
+					failure = "it was not run"
+				}
+				problem := judgeInexact(c, col.column, failure)
+				col.add(c, problem)
+				t.Run(c.Name, func(t *testing.T) {
+					switch {
+					case problem == "":
+					case !col.finished, !*strict && pending[c.Name] != "":
+						t.Logf("not finished: %s", problem)
+					default:
+						t.Error(problem)
+					}
+				})
+			}
+		})
+	}
+	print(os.Stdout, tallies)
+}
+
+// selected lists the cases of a column.
+func selected(col column) []Case {
+	var list []Case
+	for i, c := range catalogue() {
+		if c.Root && col.uid != 0 {
+			continue
+		}
+		if !strings.Contains(c.Name, *only) {
+			continue
+		}
+		if col.sample && *only == "" && i%8 != 0 && c.chapter() != "threads" {
+			continue
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+// inexact returns why a case need not be met.
+func inexact(c Case, col column) string {
+	for _, e := range Inexact {
+		prefix, many := strings.CutSuffix(e.Case, "*")
+		if e.Column != "" && e.Column != col.form() {
+			continue
+		}
+		if c.Name == e.Case || many && strings.HasPrefix(c.Name, prefix) {
+			return e.Because
+		}
+	}
+	return ""
+}
+
+// judgeInexact turns the outcome of a documented case around: what it is said not
+// to do, it must not do, or the document is wrong.
+func judgeInexact(c Case, col column, failure string) string {
+	if inexact(c, col) == "" {
+		return failure
+	}
+	if failure == "" {
+		return "it is documented as inexact, and met: take it out of Inexact"
+	}
+	return ""
+}
+
+// TestInexactIsReal keeps the list of what is inexact to cases that exist.
+func TestInexactIsReal(t *testing.T) {
+	for _, e := range Inexact {
+		if !slices.ContainsFunc(catalogue(), func(c Case) bool {
+			return inexact(c, column{}) != "" || inexact(c, column{static: true}) != ""
+		}) {
+			t.Errorf("Inexact names %s, which is no case", e.Case)
+		}
+		if e.Because == "" {
+			t.Errorf("Inexact gives no reason for %s", e.Case)
+		}
+	}
+}
+
+// tally counts what came out in a column.
+type tally struct {
+	column
+	finished bool // failures count
+	chapters []string
+	count    map[string][2]int // chapter → passed, failed
+}
+
+func (y *tally) add(c Case, problem string) {
+	if y.count == nil {
+		y.count = map[string][2]int{}
+	}
+	n, ok := y.count[c.chapter()]
+	if !ok {
+		y.chapters = append(y.chapters, c.chapter())
+	}
+	if problem == "" {
+		n[0]++
+	} else {
+		n[1]++
+	}
+	y.count[c.chapter()] = n
+}
+
+// print writes the table: a row for each chapter, and cases, passed and failed for
+// each column.
+func print(w io.Writer, tallies []*tally) {
+	fmt.Fprintf(w, "\n%-18s", "cases/passed/failed")
+	for _, y := range tallies {
+		fmt.Fprintf(w, " %21s", y.name)
+	}
+	total := make([][2]int, len(tallies))
+	for _, chapter := range tallies[0].allChapters(tallies) {
+		fmt.Fprintf(w, "\n%-19s", chapter)
+		for i, y := range tallies {
+			n := y.count[chapter]
+			total[i][0] += n[0]
+			total[i][1] += n[1]
+			fmt.Fprintf(w, " %21s", fmt.Sprintf("%d/%d/%d", n[0]+n[1], n[0], n[1]))
+		}
+	}
+	fmt.Fprintf(w, "\n%-19s", "all")
+	for _, n := range total {
+		fmt.Fprintf(w, " %21s", fmt.Sprintf("%d/%d/%d", n[0]+n[1], n[0], n[1]))
+	}
+	for _, y := range tallies {
+		if !y.finished {
+			fmt.Fprintf(w, "\n%s: this form of enforcement is not finished; its failures are told and do not count", y.name)
+		}
+	}
+	for _, name := range sortedKeys(pending) {
+		fmt.Fprintf(w, "\npending: %s: %s", name, pending[name])
+	}
+	fmt.Fprintf(w, "\n\ninexact: %d\n", len(Inexact))
+	for _, e := range Inexact {
+		fmt.Fprintf(w, "  %s (%s): %s\n", e.Case, e.Column, e.Because)
+	}
+}
+
+func (y *tally) allChapters(tallies []*tally) []string {
+	var list []string
+	for _, y := range tallies {
+		for _, c := range y.chapters {
+			if !slices.Contains(list, c) {
+				list = append(list, c)
+			}
+		}
+	}
+	return list
+}
+
+// executable copies the test's own executable to where every user can run it.
+func executable(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	// Directories of tests are their owner's, up to the one of all temporary files.
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exe := filepath.Join(dir, "conformance")
+	if err := os.WriteFile(exe, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return exe
+}

@@ -1,0 +1,152 @@
+package conformance
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+func systemLookupCases() []Case {
+	var cases []Case
+	for _, s := range situations() {
+		cases = append(cases, openat2Cases(s)...)
+		cases = append(cases, magicCases(s)...)
+	}
+	return append(cases, []Case{
+		{Name: "lookup/openat2 from the working directory", In: entered, Want: capMode, Static: &refused, Make: func(*T) func() error {
+			return func() error { return open2(unix.AT_FDCWD, "file", unix.OpenHow{}) }
+		}},
+		{Name: "lookup/a directory moved while names are looked up from it", In: alone, Want: success, Static: &either, Make: movedAway},
+		{Name: "lookup/a link that changes while it is followed", In: alone, Want: success, Static: &either, Make: changingLink},
+	}...)
+}
+
+func open2(dir int, name string, how unix.OpenHow) error {
+	how.Flags |= unix.O_CLOEXEC
+	fd, err := unix.Openat2(dir, name, &how)
+	if err == nil {
+		err = unix.Close(fd)
+	}
+	return err
+}
+
+// openat2Cases are lookups by openat2, which has rules of its own.
+func openat2Cases(s situation) []Case {
+	leaves, beneath := success, is(unix.EXDEV)
+	if s.held {
+		leaves, beneath = notCapable, is(unix.EXDEV).or(notCapable)
+	}
+	open := func(why, name string, w Want, how unix.OpenHow) Case {
+		return openCase("lookup/"+s.name+": openat2 "+why, s, w, func(dir int, path string) error { return open2(dir, expand(name, path), how) })
+	}
+	return []Case{
+		open("beneath", "sub/file", success, unix.OpenHow{}),
+		open("by way of ..", "../NAME.out", leaves, unix.OpenHow{}),
+		open("by a link that leaves", "out", leaves, unix.OpenHow{}),
+		open("by an absolute link", "abs", leaves, unix.OpenHow{}),
+		open("told to stay beneath", "../NAME.out", beneath, unix.OpenHow{Resolve: unix.RESOLVE_BENEATH}),
+		open("told to follow no link", "near", is(unix.ELOOP), unix.OpenHow{Resolve: unix.RESOLVE_NO_SYMLINKS}),
+		open("with an unknown flag", "file", is(unix.EINVAL), unix.OpenHow{Resolve: 1 << 40}),
+	}
+}
+
+// magicCases are lookups in /proc, whose links lead to open files.
+func magicCases(s situation) []Case {
+	leaves := success
+	if s.held {
+		leaves = notCapable.or(capMode)
+	}
+	cases := []Case{}
+	ways := map[string]int{"to read": unix.O_RDONLY, "to write": unix.O_RDWR, "as a place": unix.O_PATH}
+	for _, why := range sortedKeys(ways) {
+		cases = append(cases, Case{Name: "lookup/" + s.name + ": a magic link " + why, In: s.in, Want: leaves, Static: s.static, Make: func(t *T) func() error {
+			proc, fd := t.open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY), t.file()
+			return func() error { s.limit(proc); return openAt(proc, fmt.Sprint(fd), ways[why]) }
+		}})
+	}
+	links := map[string]string{"root": "root/etc/passwd", "working directory": "cwd/.", "program": "exe"}
+	for _, why := range sortedKeys(links) {
+		cases = append(cases, Case{Name: "lookup/" + s.name + ": the magic link of the " + why, In: s.in, Want: leaves, Static: s.static, Make: func(t *T) func() error {
+			proc := t.open("/proc/self", unix.O_RDONLY|unix.O_DIRECTORY)
+			return func() error { s.limit(proc); return openAt(proc, links[why], unix.O_RDONLY) }
+		}})
+	}
+	cases = append(cases, Case{Name: "lookup/" + s.name + ": from an O_PATH descriptor", In: s.in, Want: success, Static: s.static, Make: func(t *T) func() error {
+		_, path := t.folder()
+		dir := t.open(path, unix.O_PATH|unix.O_DIRECTORY)
+		return func() error { s.limit(dir); return openAt(dir, "sub/file", unix.O_RDONLY) }
+	}})
+	return cases
+}
+
+// movedAway looks up x/../../secret from a directory while x moves in and out of
+// it: whoever trusts names climbs out.
+func movedAway(t *T) func() error {
+	top := t.path("top")
+	stop("mkdir", os.MkdirAll(top+"/held/x/y", 0o700))
+	stop("mkdir", os.MkdirAll(top+"/away", 0o700))
+	stop("write", os.WriteFile(top+"/secret", []byte("x"), 0o600))
+	dir := t.open(top+"/held", unix.O_RDONLY|unix.O_DIRECTORY)
+	return func() error {
+		limit(dir, rights.Lookup, rights.Read)
+		var done atomic.Bool
+		defer done.Store(true)
+		go func() {
+			for !done.Load() {
+				_ = os.Rename(top+"/held/x/y", top+"/away/y")
+				_ = os.Rename(top+"/away/y", top+"/held/x/y")
+			}
+		}()
+		return neverOpens(dir, "x/y/../../../secret", "x/y/../../secret")
+	}
+}
+
+// changingLink looks up a link that leads beneath and outside in turn.
+func changingLink(t *T) func() error {
+	dir, path := t.folder()
+	out := filepath.Base(path) + ".out"
+	stop("write", os.WriteFile(path+".out", []byte("outside"), 0o600))
+	return func() error {
+		limit(dir, rights.Lookup, rights.Read)
+		var done atomic.Bool
+		defer done.Store(true)
+		go func() {
+			for !done.Load() {
+				for _, target := range []string{"file", "../" + out} {
+					_ = os.Symlink(target, path+"/next")
+					_ = os.Rename(path+"/next", path+"/turning")
+				}
+			}
+		}()
+		for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); {
+			fd, err := unix.Openat(dir, "turning", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				continue
+			}
+			var first [1]byte
+			if n, err := unix.Read(fd, first[:]); err != nil || n != 1 || first[0] != '0' {
+				return fmt.Errorf("the file that was opened begins with %q: %v", first, err)
+			}
+			_ = unix.Close(fd)
+		}
+		return nil
+	}
+}
+
+// neverOpens tries names for a while.
+func neverOpens(dir int, names ...string) error {
+	for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); {
+		for _, name := range names {
+			if err := openAt(dir, name, unix.O_RDONLY); err == nil {
+				return fmt.Errorf("%s was opened", name)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+//go:build linux || freebsd
+
+package conformance
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a child may be silent.
+const patience = 15 * time.Second
+
+// A child stacks filters that every later call of it passes, so it does not get
+// too many cases.
+const perChild = 24
+
+// runCases runs cases in a column and returns what went wrong with each.
+func runCases(t *testing.T, exe string, col column, cases []Case) map[string]string {
+	t.Helper()
+	var mu sync.Mutex
+	results := map[string]string{}
+	work := make(chan []Case)
+	var wg sync.WaitGroup
+	for range runtime.NumCPU() {
+		wg.Go(func() {
+			for batch := range work {
+				for name, failure := range runBatch(t, exe, col, batch) {
+					mu.Lock()
+					results[name] = failure
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for _, batch := range batches(cases) {
+		work <- batch
+	}
+	close(work)
+	wg.Wait()
+	return results
+}
+
+// batches groups cases that can share a process.
+func batches(cases []Case) [][]Case {
+	open := map[phase][]Case{}
+	var list [][]Case
+	for _, c := range cases {
+		if c.In == alone {
+			list = append(list, []Case{c})
+			continue
+		}
+		if open[c.In] = append(open[c.In], c); len(open[c.In]) == perChild {
+			list = append(list, open[c.In])
+			open[c.In] = nil
+		}
+	}
+	for _, rest := range open {
+		if len(rest) > 0 {
+			list = append(list, rest)
+		}
+	}
+	return list
+}
+
+// runBatch runs cases in one process, and those that are left in another when it
+// dies or falls silent: the case that it was at has failed.
+func runBatch(t *testing.T, exe string, col column, cases []Case) map[string]string {
+	t.Helper()
+	results := map[string]string{}
+	for len(cases) > 0 {
+		got, err := runChild(t, exe, col, cases)
+		for _, r := range got {
+			results[r.Case] = r.Failure
+		}
+		cases = cases[len(got):]
+		if len(cases) > 0 {
+			results[cases[0].Name] = fmt.Sprintf("the process ended at this case: %v", err)
+			cases = cases[1:]
+		} else if err != nil {
+			last := got[len(got)-1].Case
+			results[last] += fmt.Sprintf(" the process ended badly after this case: %v", err)
+		}
+	}
+	return results
+}
+
+// runChild runs cases in one process and returns what it said.
+func runChild(t *testing.T, exe string, col column, cases []Case) ([]result, error) {
+	t.Helper()
+	dir, err := os.MkdirTemp(filepath.Dir(exe), "case")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	o := order{Dir: dir, In: cases[0].In, Static: col.static, Threads: col.threads}
+	for _, c := range cases {
+		o.Cases = append(o.Cases, c.Name)
+	}
+	if o.In == bare {
+		o.Static, o.Threads = false, false
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), childEnv+"="+string(text), "TMPDIR="+dir, "GODEBUG=")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if col.uid != os.Geteuid() {
+		if err := os.Chown(dir, col.uid, col.uid); err != nil {
+			return nil, err
+		}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(col.uid), Gid: uint32(col.uid), Groups: []uint32{}}
+	}
+	return listen(cmd)
+}
+
+// listen starts a child and collects its lines until it ends; one that is silent
+// for too long is killed with its group.
+func listen(cmd *exec.Cmd) ([]result, error) {
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	cmd.Stdout = w
+	cmd.WaitDelay = patience
+	err = cmd.Start()
+	_ = w.Close()
+	if err != nil {
+		return nil, err
+	}
+	silent := false
+	timer := time.AfterFunc(patience, func() {
+		silent = true
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	})
+	var got []result
+	lines := bufio.NewReader(r)
+	// A process that outlives the child could keep the pipe open.
+	_ = r.SetReadDeadline(time.Now().Add(4 * patience))
+	for {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) || err != nil {
+			break
+		}
+		timer.Reset(patience)
+		var res result
+		if err := json.Unmarshal(line, &res); err != nil {
+			stderr.Write(line)
+			continue
+		}
+		got = append(got, res)
+	}
+	err = cmd.Wait()
+	stopped := !timer.Stop() && silent
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it may have left
+	if err != nil {
+		what := tail(stderr.String())
+		if stopped {
+			what = "it was silent for " + patience.String() + "; " + what
+		}
+		return got, fmt.Errorf("%w: %s", err, what)
+	}
+	return got, nil
+}
+
+// tail returns the end of a text, where a crash says why first.
+func tail(s string) string {
+	s = strings.TrimSpace(s)
+	if len(s) > 1500 {
+		s = s[:1500] + "…"
+	}
+	return s
+}
+
+// unfinished are cases of which each stands for a part of the supervised form.
+var unfinished = []string{
+	"inheritance/dup: enforced", "inheritance/accept: enforced", "inheritance/SCM_RIGHTS: rights",
+	"inheritance/an unlimited descriptor over a limited number", "lookup/capability mode: a file",
+	"lookup/rights limited: a file", "poll/one with and one without", "exec/a static program",
+}
+
+// isFinished asks whether the form with a supervisor is there at all. As long as
+// one of its parts is missing, there is none to be tested.
+func isFinished(t *testing.T, exe string, uid int) bool {
+	t.Helper()
+	for _, name := range unfinished {
+		c, ok := byName()[name]
+		if !ok {
+			continue // a case of another system
+		}
+		if failure := runBatch(t, exe, column{uid: uid}, []Case{c})[name]; failure != "" {
+			t.Logf("the supervised form is not finished: %s: %s", name, failure)
+			return false
+		}
+	}
+	return true
+}
