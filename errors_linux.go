@@ -1,0 +1,15 @@
+package capsicum
+
+import "syscall"
+
+// What the kernel answers a refused call with. They are plain errnos, so that
+// [errors.Is] finds them in the error of any refused call, such as [os.Open]'s.
+// The numbers are those of the Linux port of Capsicum; stock Linux has no names
+// for them.
+const (
+	// ErrCapabilityMode (ECAPMODE): not permitted in capability mode.
+	ErrCapabilityMode = syscall.Errno(134)
+	// ErrNotCapable (ENOTCAPABLE): the descriptor lacks a right, the name leads out
+	// of its directory, or a limit would widen what is limited.
+	ErrNotCapable = syscall.Errno(135)
+)
