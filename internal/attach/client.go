@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/slot"
 	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/internal/syscalls"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 	"github.com/capsicum-go/capsicum/rights"
 )
@@ -91,7 +93,9 @@ func limit(fd int, op request.Op, args ...uintptr) error {
 	if err != nil {
 		return err
 	}
-	prog, err := slot.Descriptor(sysno.Native, fd, caps, slot.Options{CapabilityMode: mode, ReadOnly: answer&request.ReadOnly != 0})
+	prog, err := slot.Descriptor(sysno.Native, fd, caps, slot.Options{
+		CapabilityMode: mode, ReadOnly: answer&request.ReadOnly != 0, Only: unasked(),
+	})
 	if err != nil {
 		return err
 	}
@@ -103,6 +107,9 @@ func limit(fd int, op request.Op, args ...uintptr) error {
 	}
 	return nil
 }
+
+// unasked are the calls that a filter must be about.
+var unasked = sync.OnceValue(func() []string { return strings.Fields(syscalls.Unasked) })
 
 // get returns everything that fd permits.
 func get(fd int) (caps filecaps.Caps, err error) {

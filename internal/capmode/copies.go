@@ -156,11 +156,15 @@ func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
 	}
 	defer f.Close()
 	n := int(to)
-	if s := t.Stacked(n); !s.Contains(caps) {
-		caps = caps.Intersect(s)
+	caps = caps.Intersect(t.Stacked(n))
+	fits := caps
+	refused, err := refuses(f)
+	if err != nil {
+		return fail(err)
 	}
+	fits.Rights.Merge(refused)
 	switch {
-	case !t.Fits(n, caps):
+	case !t.Fits(n, fits):
 		return supervisor.Errno(eNotCapable)
 	case c.p.pinned(n, c.TID()) && !c.settled(n):
 		return supervisor.Errno(unix.EBUSY)
@@ -169,6 +173,43 @@ func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
 		return fail(err)
 	}
 	return supervisor.Value(int64(n))
+}
+
+// refuses returns the rights that a file has no use for, because the kernel refuses
+// it their calls anyway, or because others give as much. Where calls pass on a
+// number, such a file may be there without these rights: nothing is done to it that
+// it lacks the right for, only the errno may be another.
+func refuses(f *sys.FD) (rights.Set, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.Int(), &st); err != nil {
+		return rights.Set{}, err
+	}
+	flags, err := unix.FcntlInt(uintptr(f.Int()), unix.F_GETFL, 0)
+	if err != nil {
+		return rights.Set{}, err
+	}
+	var s rights.Set
+	kind := st.Mode & unix.S_IFMT
+	switch access := flags & unix.O_ACCMODE; {
+	case kind == unix.S_IFSOCK:
+		return rights.Of(rights.Seek, rights.MmapRWX, rights.KqueueEvent).Minus(rights.Of(rights.Read, rights.Write)), nil
+	case access == unix.O_RDONLY:
+		s = rights.Of(rights.Write)
+	case access == unix.O_WRONLY:
+		s = rights.Of(rights.Read)
+	}
+	switch kind {
+	case unix.S_IFIFO:
+		s.Merge(rights.Of(rights.Seek, rights.Connect, rights.KqueueEvent, rights.Mmap, rights.MmapX))
+	case unix.S_IFREG, unix.S_IFDIR:
+		// Mapping gives nothing that reading and writing at an offset do not; who may not
+		// seek may not map either, and is not helped by this.
+		s.Merge(rights.Of(rights.Connect, rights.KqueueEvent))
+		s.Merge(rights.Of(rights.MmapX).Minus(rights.Of(rights.Seek)))
+	case unix.S_IFCHR, unix.S_IFBLK:
+		s.Merge(rights.Of(rights.Connect, rights.KqueueEvent))
+	}
+	return s, nil
 }
 
 // accept takes a connection, which has its listener's rights.

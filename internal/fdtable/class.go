@@ -94,6 +94,10 @@ var (
 // Within reports whether caps permit everything that the class lets pass.
 func (c Class) Within(caps filecaps.Caps) bool { return caps.Rights.Contains(needs[c%classes]) }
 
+// Unasked are the rights whose calls pass on numbers from 3 to 255 as long as no
+// filter is stacked there: those of the calls that programs make most.
+var Unasked = rights.Of(rights.Read, rights.Write, rights.Seek, rights.MmapRWX, rights.Connect, rights.KqueueEvent)
+
 // unstacked returns what passes on number fd before a filter is stacked for it.
 func unstacked(fd int) filecaps.Caps {
 	only := func(s rights.Set) filecaps.Caps { return filecaps.Caps{Rights: s, Listed: true} }
@@ -105,7 +109,7 @@ func unstacked(fd int) filecaps.Caps {
 	case fd <= 2:
 		return only(rights.Of(rights.Write))
 	case fd < FirstAsking:
-		return filecaps.Full()
+		return only(Unasked)
 	default:
 		return only(needs[ClassOf(fd)])
 	}

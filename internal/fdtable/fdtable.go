@@ -218,12 +218,15 @@ func (t *Table) Len() int { return t.shared().slots.n }
 func (t *Table) Passes(fd int) filecaps.Caps { return t.filters.passes(fd) }
 
 // Stack records that this process has stacked a filter which refuses on number fd
-// what caps does not permit. Filters are for good.
+// those of the calls that pass there which caps does not permit. Filters are for
+// good; what they do not refuse is asked about and can be told otherwise later.
 func (t *Table) Stack(fd int, caps filecaps.Caps) {
+	left := filecaps.Full()
+	left.Rights.Remove(Unasked.Minus(caps.Rights))
 	if s := t.filters.stacked.get(fd); s != nil {
-		caps = caps.Intersect(*s)
+		left = left.Intersect(*s)
 	}
-	t.filters.stacked.put(fd, caps)
+	t.filters.stacked.put(fd, left)
 }
 
 // Fits reports whether a descriptor with caps may be on number fd: nothing passes

@@ -86,6 +86,9 @@ type Options struct {
 	First bool
 	// Poll says, with Static, that no earlier filter refuses poll and select.
 	Poll bool
+	// Only names the calls that are to be refused, because others are asked about;
+	// questions are not answered then. Nil: all of them.
+	Only []string
 	// Had is what an earlier filter for the same number and options permits; what
 	// it refuses is left out.
 	Had *Had
@@ -109,7 +112,7 @@ func Descriptor(arch sysno.Arch, fd int, c filecaps.Caps, o Options) ([]cbpf.Ins
 		p.guarded = true
 	}
 	for _, r := range table() {
-		if o.CapabilityMode && refusedInMode(r.name) {
+		if o.CapabilityMode && refusedInMode(r.name) || o.Only != nil && !slices.Contains(o.Only, r.name) {
 			continue
 		}
 		if cl := r.clauses(fd, c, o); len(cl) > 0 {
@@ -119,7 +122,9 @@ func Descriptor(arch sysno.Arch, fd int, c filecaps.Caps, o Options) ([]cbpf.Ins
 	if o.Static {
 		p.unseen(fd, c, o)
 	}
-	p.questions = questions(fd, c, o)
+	if o.Only == nil {
+		p.questions = questions(fd, c, o)
+	}
 	prog, err := p.compile()
 	if err != nil {
 		return nil, fmt.Errorf("compile filter for descriptor %d: %w", fd, err)

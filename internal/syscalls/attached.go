@@ -22,7 +22,8 @@ const Request = request.Number
 // What filters know about descriptor numbers. Few of them can be told apart, and
 // a filter can be stacked only by the process itself, in a library call. So:
 //
-//   - Up to [LastStacked] calls pass, and each limit made there stacks a filter.
+//   - Up to [LastStacked] the calls that programs make most pass ([Unasked]), and a
+//     limit that takes their right from such a number stacks a filter.
 //   - The standard descriptors pass what they are for, so that limiting them to it
 //     stacks nothing, and putting others in their place finds nothing stacked.
 //   - Numbers in the ranges [Chosen], which the kernel gives to nobody before it
@@ -39,6 +40,11 @@ const (
 	ClassMap   = 1 << 3 // mapping for what the others allow, but not for execution
 	ClassBits  = 0xf
 )
+
+// Unasked are the calls that pass on numbers up to [LastStacked]: what a filter
+// stacked for one must be about.
+const Unasked = "read readv recvfrom getdents getdents64 write writev pread64 preadv pwrite64 pwritev lseek sendto mmap " +
+	"epoll_wait epoll_pwait epoll_pwait2"
 
 // NumberRange is numbers whose bits under Mask are First.
 type NumberRange struct{ First, Mask uint32 }
@@ -92,16 +98,12 @@ func onNumber(arg int, bits uint32, standard ...uint64) []Rule {
 	if len(standard) > 0 {
 		out = append(out, pass(standardFD).where(is("a standard descriptor", arg, standard...)))
 	}
-	return append(out, ask(asksFD).mayContinue(continueFD))
+	return append(out, judge())
 }
 
-// onNumbers are the rules of calls that take two descriptors.
-func onNumbers(one, other int) []Rule {
-	return []Rule{
-		pass(stackedFD).where(append(stackedNumber(one), stackedNumber(other)...)...),
-		ask(asksFD).mayContinue(continueFD),
-	}
-}
+// judge is the rule of calls that take descriptors and are not made often enough to
+// pass anywhere.
+func judge() Rule { return ask(asksFD).mayContinue(continueFD) }
 
 // beneath are the rules of calls that look a name up in directories in the given
 // registers.
@@ -123,7 +125,7 @@ func sendtoRules() []Rule {
 	return slices.Concat(
 		[]Rule{pass(stackedFD).where(stackedNumber(0)...)},
 		codedRules(0, ClassWrite, isNull("no address", 4)),
-		[]Rule{ask(asksFD).mayContinue(continueFD)},
+		[]Rule{judge()},
 	)
 }
 
@@ -136,7 +138,7 @@ func mmapRules() []Rule {
 		[]Rule{pass(globalFD).where(hasAny("MAP_ANONYMOUS", 3, unix.MAP_ANONYMOUS)), pass(stackedFD).where(stackedNumber(4)...)},
 		codedRules(4, ClassMap|ClassRead|ClassSeek, unexecuted, private),
 		codedRules(4, ClassMap|ClassRead|ClassSeek|ClassWrite, unexecuted),
-		[]Rule{ask(asksFD).mayContinue(continueFD)},
+		[]Rule{judge()},
 	)
 }
 
@@ -145,26 +147,27 @@ func mmapRules() []Rule {
 func attachedGroups() []group {
 	const noWait = "waits for nothing but time"
 	return []group{
-		{names: "read readv recvfrom", rules: onNumber(0, ClassRead, 0)},
+		{names: "read readv recvfrom getdents getdents64", rules: onNumber(0, ClassRead, 0)},
 		{names: "write writev", rules: onNumber(0, ClassWrite, 1, 2)},
 		{names: "pread64 preadv", rules: onNumber(0, ClassRead|ClassSeek)},
 		{names: "pwrite64 pwritev", rules: onNumber(0, ClassWrite|ClassSeek)},
 		{names: "lseek", rules: onNumber(0, ClassSeek)},
 		{names: "sendto", rules: sendtoRules()},
 		{names: "mmap", rules: mmapRules()},
-		{names: "preadv2 pwritev2 fstat fchmod fchown ftruncate fallocate flock ioctl getdents getdents64 fsync fdatasync syncfs " +
-			"sync_file_range fsetxattr fgetxattr flistxattr fremovexattr fstatfs readahead cachestat listen shutdown getsockname " +
-			"getpeername getsockopt setsockopt bind connect epoll_wait epoll_pwait epoll_pwait2 timerfd_settime timerfd_gettime " +
-			"inotify_add_watch inotify_rm_watch mq_timedsend mq_timedreceive mq_notify mq_getsetattr pidfd_send_signal fchdir vmsplice " +
-			"setns", rules: onNumber(0, 0)},
-		{names: "fcntl", rules: append([]Rule{
+		{names: "epoll_wait epoll_pwait epoll_pwait2", rules: onNumber(0, 0)},
+		{names: "preadv2 pwritev2 fstat fchmod fchown ftruncate fallocate flock ioctl fsync fdatasync syncfs sync_file_range fsetxattr " +
+			"fgetxattr flistxattr fremovexattr fstatfs readahead cachestat listen shutdown getsockname getpeername getsockopt " +
+			"setsockopt bind connect timerfd_settime timerfd_gettime inotify_add_watch inotify_rm_watch mq_timedsend mq_timedreceive " +
+			"mq_notify mq_getsetattr pidfd_send_signal fchdir vmsplice setns fanotify_mark sendfile tee splice copy_file_range epoll_ctl",
+			rules: []Rule{judge()}},
+		{names: "fcntl", rules: []Rule{
 			ask(copiesFD).where(is("F_DUPFD, F_DUPFD_CLOEXEC", 1, unix.F_DUPFD, unix.F_DUPFD_CLOEXEC)),
 			pass("needs no right").where(is("F_GETFD, F_SETFD", 1, unix.F_GETFD, unix.F_SETFD)),
-		}, onNumber(0, 0)...)},
-		{names: "signalfd signalfd4", rules: append([]Rule{pass(globalFD).where(is("-1", 0, low32))}, onNumber(0, 0)...)},
-		{names: "waitid", rules: append([]Rule{pass(standalone).where(isNot("not P_PIDFD", 0, unix.P_PIDFD))}, onNumber(1, 0)...)},
-		{names: "sendfile tee", rules: onNumbers(0, 1)},
-		{names: "splice copy_file_range epoll_ctl", rules: onNumbers(0, 2)},
+			judge(),
+		}},
+		{names: "signalfd signalfd4", rules: []Rule{pass(globalFD).where(is("-1", 0, low32)), judge()}},
+		{names: "waitid", rules: []Rule{pass(standalone).where(isNot("not P_PIDFD", 0, unix.P_PIDFD)), judge()}},
+		{names: "pidfd_open", rules: []Rule{ask("in capability mode a process has only itself").mayContinue("only registers are looked at, and who asks")}},
 
 		{names: "dup dup2 dup3 accept accept4", rules: []Rule{ask(copiesFD)}},
 		{names: "close", rules: []Rule{
