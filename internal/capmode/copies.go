@@ -21,6 +21,14 @@ func (w *Warden) copyAnswers() []answer {
 			switch uint32(c.Int(1)) {
 			case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC:
 				return c.duplicate(c.Int(2), c.Int(1) == unix.F_DUPFD_CLOEXEC)
+			case unix.F_SETOWN:
+				if to := c.Int(2); c.p.table.Mode() && to != 0 && int(to) != c.p.pid {
+					return supervisor.Errno(eCapMode)
+				}
+			case fSetOwnEx: // whom, is in memory
+				if c.p.table.Mode() {
+					return supervisor.Errno(eCapMode)
+				}
 			}
 			return judged(c)
 		}},
@@ -41,6 +49,8 @@ func (w *Warden) copyAnswers() []answer {
 		{[]string{"accept4"}, func(c *call) supervisor.Result { return c.accept(int(c.Int(3))) }},
 	}
 }
+
+const fSetOwnEx = 15 // F_SETOWN_EX
 
 // ifOpen is dup2 of a number to itself.
 func (c *call) ifOpen(fd int32) supervisor.Result {

@@ -26,20 +26,20 @@ func (w *Warden) nameAnswers() []answer {
 
 // nameCalls are the calls with one name that make no descriptor.
 var nameCalls = map[string]nameCall{
-	"newfstatat": {0, 1, 3, true, needing(rights.Fstatat), statAt},
-	"statx":      {0, 1, 2, true, needing(rights.Fstatat), statxAt},
-	"faccessat":  {0, 1, -1, false, needing(rights.Fstatat), accessAt},
-	"faccessat2": {0, 1, 3, true, needing(rights.Fstatat), accessAt},
-	"readlinkat": {0, 1, -1, false, needing(rights.Lookup), readlinkAt},
-	"fchmodat":   {0, 1, -1, false, needing(rights.Fchmodat), chmodAt},
-	"fchmodat2":  {0, 1, 3, true, needing(rights.Fchmodat), chmodAt},
-	"fchownat":   {0, 1, 4, true, needing(rights.Fchownat), chownAt},
-	"utimensat":  {0, 1, 3, true, needing(rights.Futimesat), utimesAt(timespecs)},
-	"futimesat":  {0, 1, -1, false, needing(rights.Futimesat), utimesAt(timevals)},
-	"mkdirat":    {0, 1, -1, false, needing(rights.Mkdirat), mkdirAt},
-	"mknodat":    {0, 1, -1, false, mknodNeeds, mknodAt},
-	"symlinkat":  {1, 2, -1, false, needing(rights.Symlinkat), symlinkAt},
-	"unlinkat":   {0, 1, -1, false, needing(rights.Unlinkat), unlinkAt},
+	"newfstatat": {0, 1, 3, true, false, needing(rights.Fstatat), statAt},
+	"statx":      {0, 1, 2, true, false, needing(rights.Fstatat), statxAt},
+	"faccessat":  {0, 1, -1, false, false, needing(rights.Fstatat), accessAt},
+	"faccessat2": {0, 1, 3, true, false, needing(rights.Fstatat), accessAt},
+	"readlinkat": {0, 1, -1, false, false, needing(rights.Lookup), readlinkAt},
+	"fchmodat":   {0, 1, -1, false, false, needing(rights.Fchmodat), chmodAt},
+	"fchmodat2":  {0, 1, 3, true, false, needing(rights.Fchmodat), chmodAt},
+	"fchownat":   {0, 1, 4, true, false, needing(rights.Fchownat), chownAt},
+	"utimensat":  {0, 1, 3, true, true, needing(rights.Futimesat), utimesAt(timespecs)},
+	"futimesat":  {0, 1, -1, false, true, needing(rights.Futimesat), utimesAt(timevals)},
+	"mkdirat":    {0, 1, -1, false, false, needing(rights.Mkdirat), mkdirAt},
+	"mknodat":    {0, 1, -1, false, false, mknodNeeds, mknodAt},
+	"symlinkat":  {1, 2, -1, false, false, needing(rights.Symlinkat), symlinkAt},
+	"unlinkat":   {0, 1, -1, false, false, needing(rights.Unlinkat), unlinkAt},
 }
 
 // onlyGlobal is for calls that are not carried out here: newer than what callers

@@ -52,7 +52,7 @@ func (c *call) start(dir int32, name string, need rights.Set) (*place, error) {
 		f.Close()
 		return nil, errGlobal
 	}
-	p := &place{FD: f, resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS, caps: caps, mode: mode}
+	p := &place{FD: f, resolve: unix.RESOLVE_BENEATH, caps: caps, mode: mode}
 	switch {
 	case !caps.Rights.Contains(need) || !caps.Rights.IsSet(rights.Lookup), absolute:
 		p.Close()
@@ -159,6 +159,7 @@ type nameCall struct {
 	dir, name int  // argument numbers
 	flags     int  // of the argument with AT_ flags, -1 without
 	empty     bool // an empty name with AT_EMPTY_PATH means the descriptor itself
+	null      bool // so does no name at all
 	need      func(*call) rights.Set
 	do        func(c *call, p *place, name string) (int64, error)
 }
@@ -176,6 +177,9 @@ func (n nameCall) answer(c *call) supervisor.Result {
 		if name == "" {
 			return n.itself(c)
 		}
+	}
+	if n.null && c.Arg(n.name) == 0 {
+		return n.itself(c)
 	}
 	name, err := c.Path(n.name)
 	if err != nil {

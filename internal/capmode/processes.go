@@ -21,6 +21,7 @@ func (w *Warden) processAnswers() []answer {
 		{[]string{"execveat"}, executeAt},
 		{[]string{"kill", "tkill", "rt_sigqueueinfo"}, func(c *call) supervisor.Result { return c.signals(c.Int(0)) }},
 		{[]string{"tgkill", "rt_tgsigqueueinfo"}, func(c *call) supervisor.Result { return c.signals(c.Int(0)) }},
+		{[]string{"pidfd_open"}, func(c *call) supervisor.Result { return c.signals(c.Int(0)) }},
 	}
 }
 
@@ -34,7 +35,7 @@ func (c *call) fork(share bool) supervisor.Result {
 	return supervisor.Continue("only registers were looked at; what happens to the table meanwhile is noted for the child too")
 }
 
-// signals lets a process in capability mode signal only itself.
+// signals lets a process in capability mode signal, and open, only itself.
 func (c *call) signals(id int32) supervisor.Result {
 	if c.p.table.Mode() && int(id) != c.p.pid && !(c.Name == "tkill" && c.ownThread(int(id))) {
 		return supervisor.Errno(eCapMode)
@@ -135,14 +136,15 @@ func selfContained(f *sys.FD) error {
 	head := make([]byte, 64<<10)
 	var n int
 	err := sys.Retry(func() (err error) { n, err = unix.Pread(f.Int(), head, 0); return })
-	if err == unix.EBADF { // open for something else than reading
+	switch {
+	case err == unix.EBADF: // open for something else than reading
 		return eCapMode
-	}
-	if err != nil {
+	case err != nil:
 		return err
-	}
-	if static(head[:n]) {
+	case static(head[:n]):
 		return nil
+	case !bytes.HasPrefix(head, []byte("#!")) && !bytes.HasPrefix(head, []byte("\x7fELF")):
+		return unix.ENOEXEC
 	}
 	return eCapMode
 }

@@ -107,6 +107,10 @@ func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.
 	}
 	s := fdtable.Slot{Caps: after, ID: id}
 	stack := !t.Fits(int(fd), after)
+	if stack && t.Shared() {
+		// A filter of this process says nothing about the others.
+		return supervisor.Errno(unix.EBUSY)
+	}
 	if stack {
 		s.Pending, s.Before = true, before
 		if old, ok := t.Slot(int(fd)); ok && old.Pending {

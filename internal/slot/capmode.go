@@ -180,7 +180,8 @@ func processGroups() []modeGroup {
 		{"kill rt_sigqueueinfo tgkill rt_tgsigqueueinfo", "only the process itself", nil, []clause{ecapmode(isNot(0, ownPID))}},
 		{"tkill", "any thread has a number", nil, []clause{ecapmode()}},
 		{"pidfd_send_signal", "a held process", nil, nil},
-		{"pidfd_open pidfd_getfd ptrace kcmp process_vm_readv process_vm_writev process_madvise process_mrelease setpgid",
+		{"pidfd_open", "only the process itself", nil, []clause{ecapmode(isNot(0, ownPID))}},
+		{"pidfd_getfd ptrace kcmp process_vm_readv process_vm_writev process_madvise process_mrelease setpgid",
 			"processes are named by number", always, nil},
 		{"getpgid getsid sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_setattr sched_getattr " +
 			"sched_setaffinity sched_getaffinity sched_rr_get_interval get_robust_list prlimit64 migrate_pages move_pages",

@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 		run, ok = executed[name]
 	}
 	if !ok {
+		run, ok = measured[name]
+	}
+	if !ok {
 		c.failf("no case %q", name)
 	} else {
 		run(c)

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
@@ -228,7 +229,7 @@ func attachedGroups() []group {
 				is("RLIMIT_LOCKS", 1, rlimitLocks), notNull("a new limit", 2)),
 			pass(standalone),
 		}},
-		{names: "pidfd_getfd", rules: []Rule{refuse(unix.EPERM, pastFD)}},
+		{names: "pidfd_getfd", rules: []Rule{refuse(filecaps.ENOTCAPABLE, pastFD)}},
 		{names: "io_uring_setup io_uring_enter io_uring_register io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents",
 			rules: []Rule{refuse(unix.ENOSYS, pastFD+"; as on a kernel without it, libraries fall back to plain calls")}},
 	}
