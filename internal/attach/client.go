@@ -28,7 +28,10 @@ var ErrUnsupervised = errors.New("no supervisor")
 var mu sync.Mutex
 
 // ask makes a request. ErrUnsupervised is the answer of a kernel, or of a filter
-// that knows no requests.
+// that knows no requests. Addresses among its arguments are of memory that must not
+// move while the supervisor reads or writes it.
+//
+//go:uintptrescapes
 func ask(op request.Op, args ...uintptr) (uintptr, error) {
 	n, err := sys.Request(request.Number, append([]uintptr{uintptr(op)}, args...)...)
 	if err == unix.ENOSYS {
