@@ -120,8 +120,7 @@ func (c Case) chapter() string { return c.Name[:strings.IndexByte(c.Name, '/')] 
 
 // T is what a case has to work with.
 type T struct {
-	Dir    string // empty but for what this case makes
-	Static bool   // no supervisor can be had
+	Dir string // empty but for what this case makes
 }
 
 // abort is the panic that ends a case with its outcome.
@@ -236,11 +235,11 @@ func enter() { stop("enter", capsicum.Enter()) }
 
 // allBut returns every right but those of r.
 func allBut(r ...rights.Right) rights.Set {
-	s := rights.All()
+	s := everyRight()
 	return *s.Clear(r...)
 }
 
-// without returns an error unless fd has exactly the rights of s.
+// hasRights returns an error unless fd has exactly the rights of s.
 func hasRights(fd int, s rights.Set) error {
 	got, err := capsicum.RightsFD(fd)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +43,12 @@ type result struct {
 func child(text string) int {
 	// A collection at the wrong moment would stop a process that has forked.
 	debug.SetGCPercent(-1)
+	// The first timer makes the runtime open descriptors, which it can not do
+	// without.
+	time.Sleep(time.Microsecond)
+	if fd, asked := strings.CutPrefix(text, askPrefix); asked {
+		return answer(fd)
+	}
 	var o order
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		fmt.Fprintln(os.Stderr, "read order:", err)
@@ -55,7 +63,7 @@ func child(text string) int {
 	var list []made
 	for i, name := range o.Cases {
 		m := made{c: known[name]}
-		t := &T{Dir: fmt.Sprintf("%s/%d", o.Dir, i), Static: o.Static}
+		t := &T{Dir: fmt.Sprintf("%s/%d", o.Dir, i)}
 		m.err = guard(func() error {
 			stop("mkdir", os.MkdirAll(t.Dir, 0o700))
 			m.call = m.c.Make(t)
@@ -78,6 +86,26 @@ func child(text string) int {
 			continue
 		}
 		say(result{m.c.Name, judge(m.c, guard(m.call), o.Static)})
+	}
+	return 0
+}
+
+// askPrefix begins the order to say whether a descriptor has the rights to read and
+// for its status, and to take more of them.
+const askPrefix = "ask:"
+
+func answer(number string) int {
+	fd, err := strconv.Atoi(number)
+	if err == nil {
+		err = guard(func() error {
+			return all(hasRights(fd, rights.Of(rights.Read, rights.Fstat)), failing("write", write(fd), notCapable), read(fd),
+				failing("widen", capsicum.LimitFD(fd, rights.Write), notCapable), capsicum.LimitFD(fd, rights.Fstat),
+				failing("read", read(fd), notCapable), fstat(fd), hasRights(fd, rights.Of(rights.Fstat)))
+		})
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
 	}
 	return 0
 }

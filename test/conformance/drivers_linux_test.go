@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/rights"
 )
 
 // raw makes a system call by its number.
@@ -65,6 +67,9 @@ func iovec(n int) uintptr {
 
 func setCur(l *unix.Rlimit, n int) { l.Cur = uint64(n) }
 
+// everyRight is all rights.
+func everyRight() rights.Set { return rights.All() }
+
 func dup2(from, to int) error { return unix.Dup3(from, to, 0) }
 
 // The ioctl commands that every descriptor has.
@@ -116,19 +121,15 @@ func copying(op, form string, when []string, from, to func(t *T) int, do func(in
 	}}
 }
 
-// ioEvent and iocb are of linux/aio_abi.h, on machines of little-endian words.
+// iocb is of linux/aio_abi.h.
 type iocb struct {
-	data           uint64
-	key            uint32
-	flags          int32
-	opcode         uint16
-	prio           int16
-	fd             uint32
-	buf            uint64
-	nbytes         uint64
-	offset         int64
-	reserved       uint64
-	iocbFlags, efd uint32
+	_      [2]uint64
+	opcode uint16
+	_      int16
+	fd     uint32
+	buf    uint64
+	nbytes uint64
+	_      [3]uint64
 }
 
 // submitting is a driver of io_submit.
@@ -473,8 +474,7 @@ func queueDrivers() []driver {
 // mmsghdr is of sys/socket.h.
 type mmsghdr struct {
 	hdr unix.Msghdr
-	n   uint32
-	_   [4]byte
+	_   [8]byte
 }
 
 // messages returns the address of an array of one message.

@@ -39,7 +39,7 @@ func systemInheritanceCases() []Case {
 				limit(high, rights.Read)
 				stop("close_range", unix.CloseRange(uint(low), uint(high), 0))
 				stop("dup2", dup2(other, high))
-				return all(write(high), hasRights(high, rights.All()), failing("low", rightsOf(low), is(unix.EBADF)))
+				return all(write(high), hasRights(high, everyRight()), failing("low", rightsOf(low), is(unix.EBADF)))
 			}
 		}},
 		{Name: "inheritance/close_range with CLOEXEC closes nothing", In: alone, Want: success, Static: &either, Make: func(t *T) func() error {
@@ -203,6 +203,11 @@ func execCases() []Case {
 	reads := func(fd uintptr) step { return call6(unix.SYS_READ, fd, loadAddress+8, 0) }
 	writes := func(fd uintptr) step { return call6(unix.SYS_WRITE, fd, loadAddress, 4) }
 	return []Case{
+		{Name: "inheritance/exec: the package knows what it finds", Want: success, Make: func(t *T) func() error {
+			fd := far + 10
+			stop("dup3", unix.Dup3(t.file(), fd, 0))
+			return func() error { limit(fd, rights.Read, rights.Fstat); return knowing(fd) }
+		}},
 		with("with the right", success, 0, 0, reads),
 		with("without the right", notCapable, 1, 0, writes),
 		{Name: "inheritance/exec: close-on-exec", Want: is(unix.EBADF), Static: &closedStatic, Make: func(t *T) func() error {
@@ -226,6 +231,17 @@ func execCases() []Case {
 			return func() error { limit(fd, rights.Read); return executed(path) }
 		}},
 	}
+}
+
+// knowing executes this program, which asks the package what it has.
+func knowing(fd int) error {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s%d", childEnv, askPrefix, fd))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
 // sendBetweenProcesses are descriptors that leave a process and come back, or come
@@ -274,6 +290,24 @@ func sendBetweenProcesses() []Case {
 				), notCapable)
 			}
 		}),
+		{Name: "inheritance/SCM_RIGHTS: to a process that was made before", In: alone, Want: success, Make: func(t *T) func() error {
+			a, b := wires()
+			stop("timeout", unix.SetsockoptTimeval(b, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}))
+			fd := t.file()
+			message, number := header(-1)
+			pid := need(start(0, 0, script{steps: []step{
+				call6(unix.SYS_RECVMSG, uintptr(b), message, 0),
+				{nr: unix.SYS_WRITE, load: number, args: [6]uintptr{0, at(&[4]byte{}), 4}},
+			}}))
+			return func() error {
+				limit(fd, rights.Read)
+				sent := unix.Sendmsg(a, []byte("x"), unix.UnixRights(fd), nil, 0)
+				if err := wait(pid); err == nil {
+					return fmt.Errorf("it wrote to what it got")
+				}
+				return failing("sendmsg", sent, success.or(refused))
+			}
+		}},
 		derived("SCM_RIGHTS: sent by one that is gone", func(t *T) func() error {
 			a, b := wires()
 			fd := t.file()

@@ -115,7 +115,7 @@ func copyCases(name string, another func(fd int) (int, error)) []Case {
 			fd := t.file()
 			return func() error {
 				to := copied(fd)
-				return all(hasRights(to, rights.All()), write(to), seek(to))
+				return all(hasRights(to, everyRight()), write(to), seek(to))
 			}
 		}},
 		{Name: "inheritance/" + name + ": of a closed descriptor", Want: is(unix.EBADF), Make: func(*T) func() error {
@@ -178,7 +178,7 @@ func acceptCases() []Case {
 			fd := listener(t)
 			return func() error {
 				to := accepted(fd)
-				return all(hasRights(to, rights.All()), write(to))
+				return all(hasRights(to, everyRight()), write(to))
 			}
 		}},
 	}
@@ -242,7 +242,7 @@ func passingCases() []Case {
 				stop("sendmsg", unix.Sendmsg(a, []byte("x"), unix.UnixRights(fd), nil, 0))
 				limitSet(fd, two)
 				got := receive(b)
-				return all(hasRights(got[0], rights.All()), write(got[0]))
+				return all(hasRights(got[0], everyRight()), write(got[0]))
 			}
 		}),
 		{Name: "inheritance/SCM_RIGHTS: unlimited", Want: success, Static: &either, Make: func(t *T) func() error {
@@ -250,7 +250,7 @@ func passingCases() []Case {
 			fd := t.file()
 			return func() error {
 				got := pass(a, b, fd)
-				return all(hasRights(got[0], rights.All()), write(got[0]))
+				return all(hasRights(got[0], everyRight()), write(got[0]))
 			}
 		}},
 	}
@@ -283,7 +283,7 @@ func numberCases() []Case {
 				stop("close", unix.Close(fd))
 				got, err := unix.FcntlInt(uintptr(other), unix.F_DUPFD_CLOEXEC, fd)
 				stop("dup", err)
-				return all(write(got), seek(got), hasRights(got, rights.All()))
+				return all(write(got), seek(got), hasRights(got, everyRight()))
 			}
 		}),
 		own("an unlimited descriptor over a limited number", func(t *T) func() error {
@@ -291,7 +291,7 @@ func numberCases() []Case {
 			return func() error {
 				limit(fd, rights.Read)
 				stop("dup2", dup2(other, fd))
-				return all(write(fd), seek(fd), fstat(fd), hasRights(fd, rights.All()))
+				return all(write(fd), seek(fd), fstat(fd), hasRights(fd, everyRight()))
 			}
 		}),
 		own("a descriptor over a limited number, in capability mode", func(t *T) func() error {
@@ -300,7 +300,7 @@ func numberCases() []Case {
 				limit(fd, rights.Read)
 				enter()
 				stop("dup2", dup2(other, fd))
-				return all(write(fd), hasRights(fd, rights.All()))
+				return all(write(fd), hasRights(fd, everyRight()))
 			}
 		}),
 		{Name: "inheritance/a limited descriptor over an unlimited number", In: alone, Want: success, Static: &refused, Make: func(t *T) func() error {
@@ -353,7 +353,7 @@ func numberCases() []Case {
 				stop("close", unix.Close(fd))
 				got, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
 				stop("open", err)
-				return all(write(got), seek(got), hasRights(got, rights.All()))
+				return all(write(got), seek(got), hasRights(got, everyRight()))
 			}
 		}),
 	}

@@ -39,7 +39,7 @@ func limitCases() []Case {
 	cases := []Case{
 		{Name: "limits/all rights at first", Want: success, Make: func(t *T) func() error {
 			fd := t.file()
-			return func() error { return hasRights(fd, rights.All()) }
+			return func() error { return hasRights(fd, everyRight()) }
 		}},
 		onLimited("limits/rights are told", success, rw, func(fd int) error { return hasRights(fd, rights.Of(rw...)) }),
 		onLimited("limits/again with the same", success, rw, func(fd int) error { return capsicum.LimitFD(fd, rw...) }),
@@ -100,7 +100,7 @@ func limitCases() []Case {
 			one, other := t.file(), t.file()
 			return func() error {
 				limit(one, rights.Read)
-				return all(write(other), seek(other), failing("write", write(one), notCapable), hasRights(other, rights.All()))
+				return all(write(other), seek(other), failing("write", write(one), notCapable), hasRights(other, everyRight()))
 			}
 		}},
 		{Name: "limits/a copy made before", Want: success, Make: func(t *T) func() error {
@@ -108,7 +108,7 @@ func limitCases() []Case {
 			other := need(unix.FcntlInt(uintptr(one), unix.F_DUPFD_CLOEXEC, 0))
 			return func() error {
 				limit(one, rights.Read)
-				return all(write(other), hasRights(other, rights.All()), failing("write", write(one), notCapable))
+				return all(write(other), hasRights(other, everyRight()), failing("write", write(one), notCapable))
 			}
 		}},
 		{Name: "limits/standard descriptors", In: alone, Want: success, Make: func(*T) func() error {

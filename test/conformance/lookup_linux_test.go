@@ -18,6 +18,7 @@ func systemLookupCases() []Case {
 		cases = append(cases, openat2Cases(s)...)
 		cases = append(cases, magicCases(s)...)
 	}
+	cases = append(cases, namelessCases()...)
 	return append(cases, []Case{
 		{Name: "lookup/openat2 from the working directory", In: entered, Want: capMode, Static: &refused, Make: func(*T) func() error {
 			return func() error { return open2(unix.AT_FDCWD, "file", unix.OpenHow{}) }
@@ -25,6 +26,45 @@ func systemLookupCases() []Case {
 		{Name: "lookup/a directory moved while names are looked up from it", In: alone, Want: success, Static: &either, Make: movedAway},
 		{Name: "lookup/a link that changes while it is followed", In: alone, Want: success, Static: &either, Make: changingLink},
 	}...)
+}
+
+// namelessCases are of *at calls on a descriptor itself, which need its own rights.
+func namelessCases() []Case {
+	var cases []Case
+	add := func(name string, lacking rights.Right, call func(fd, dir int) error) {
+		for _, p := range []phase{plain, entered} {
+			where := map[phase]string{plain: "", entered: " in capability mode"}[p]
+			for _, lacks := range []bool{false, true} {
+				want, set, how := success, everyRight(), "with every right"
+				if lacks {
+					want, set, how = notCapable, allBut(lacking), fmt.Sprintf("without %v", lacking)
+				}
+				cases = append(cases, Case{Name: "lookup/no name: " + name + where + " " + how, In: p, Want: want, Static: ptr(want.or(refused)), Make: func(t *T) func() error {
+					fd := t.file()
+					dir, _ := t.folder()
+					return func() error { limitSet(fd, set); return call(fd, dir) }
+				}})
+			}
+		}
+	}
+	add("fchownat", rights.Fchown, func(fd, _ int) error { return unix.Fchownat(fd, "", -1, -1, unix.AT_EMPTY_PATH) })
+	add("fchmodat2", rights.Fchmod, func(fd, _ int) error {
+		return try(unix.SYS_FCHMODAT2, uintptr(fd), text(""), 0o600, unix.AT_EMPTY_PATH)
+	})
+	add("utimensat", rights.Futimes, func(fd, _ int) error { return unix.UtimesNanoAt(fd, "", make([]unix.Timespec, 2), unix.AT_EMPTY_PATH) })
+	add("statx", rights.Fstat, func(fd, _ int) error { return unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, new(unix.Statx_t)) })
+	add("statx without a pointer", rights.Fstat, func(fd, _ int) error {
+		return try(unix.SYS_STATX, uintptr(fd), 0, unix.AT_EMPTY_PATH, 0, at(new(unix.Statx_t)))
+	})
+	add("fstatat", rights.Fstat, func(fd, _ int) error { return unix.Fstatat(fd, "", new(unix.Stat_t), unix.AT_EMPTY_PATH) })
+	return append(cases, Case{Name: "lookup/no name: linkat without linkat_source", Want: notCapable, Static: &refused, Make: func(t *T) func() error {
+		fd := t.file()
+		dir, _ := t.folder()
+		return func() error {
+			limitSet(fd, allBut(rights.LinkatSource))
+			return unix.Linkat(fd, "", dir, "new", unix.AT_EMPTY_PATH)
+		}
+	}})
 }
 
 func open2(dir int, name string, how unix.OpenHow) error {

@@ -1,8 +1,10 @@
 package conformance
 
 import (
+	"encoding/binary"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -172,7 +174,12 @@ func execModeCases() []Case {
 			stop("write", os.WriteFile(t.path("interpreter"), exits(), 0o700))
 			return []byte("#!" + t.path("interpreter") + "\n")
 		}, nil),
+		run("a program that needs a loader", capMode.or(is(unix.ENOENT)), refused.or(is(unix.ENOENT)), dynamicProgram, nil),
 		run("no program", is(unix.ENOEXEC), is(unix.ENOEXEC).or(refused), func(*T) []byte { return []byte("hello") }, nil),
+		{Name: "exec/that program outside of capability mode", In: bare, Want: is(unix.ENOENT), Make: func(t *T) func() error {
+			fd := t.program(dynamicProgram(t))
+			return func() error { return runAt(fd, "", unix.AT_EMPTY_PATH) }
+		}},
 		{Name: "exec/by a path", In: entered, Want: capMode, Make: func(t *T) func() error {
 			path := t.path("program")
 			stop("write", os.WriteFile(path, exits(), 0o700))
@@ -221,6 +228,28 @@ func execModeCases() []Case {
 			return failing("wait", err, is(unix.ECHILD))
 		}
 	}})
+}
+
+// dynamicProgram is a program that names a loader.
+func dynamicProgram(*T) []byte {
+	text := exits()
+	le := binary.LittleEndian
+	le.PutUint16(text[56:], 2) // program headers
+	// The second is PT_INTERP, in place of the first of the data: the name.
+	const name = "/lib/ld-capsicum.so\x00"
+	header := le.AppendUint32(nil, 3)
+	header = le.AppendUint32(header, 4)
+	offset := uint64(len(text) + 56)
+	for _, v := range []uint64{offset, 0, 0, uint64(len(name)), uint64(len(name)), 1} {
+		header = le.AppendUint64(header, v)
+	}
+	// It goes before the data, so what follows moves: the entry, and the size.
+	text = slices.Insert(text, 120, header...)
+	le.PutUint64(text[24:], le.Uint64(text[24:])+56)
+	size := uint64(len(text) + len(name))
+	le.PutUint64(text[64+32:], size)
+	le.PutUint64(text[64+40:], size)
+	return append(text, name...)
 }
 
 func limitIoctl(fd int, cmd uint) error { return capsicum.LimitIoctlsFD(fd, cmd) }

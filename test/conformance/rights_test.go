@@ -107,7 +107,7 @@ func (d driver) cases() []Case {
 						if !ok {
 							return fmt.Errorf("the driver has no argument %s", arg)
 						}
-						limitSet(fd, rights.All().Minus(bit))
+						limitSet(fd, everyRight().Minus(bit))
 						return c.do()
 					}
 				},
