@@ -390,7 +390,10 @@ func ioCase(c *check) {
 	c.is("end of pipe", err, io.EOF)
 }
 
-const numberVariable = "CAPSICUM_STATIC_NUMBER"
+const (
+	numberVariable = "CAPSICUM_STATIC_NUMBER"
+	secondVariable = "CAPSICUM_STATIC_SECOND"
+)
 
 // executed are run by a case, through exec.
 var executed = map[string]func(*check){"executed": executedCase}
@@ -400,9 +403,13 @@ func execCase(c *check) {
 	c.is("limit ioctls", LimitIoctls(fd, []uint32{0x5451}), nil)
 	c.is("limit", LimitRights(fd, rights.Of(rights.Read, rights.Ioctl, rights.Fcntl)), nil)
 	c.is("limit fcntls", LimitFcntls(fd, rights.FcntlGetfl), nil)
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
-	c.must("keep through exec", err)
-	cmd := child("executed", numberVariable+"="+strconv.Itoa(fd))
+	second := c.file(unix.O_RDWR)
+	c.is("limit ioctls", LimitIoctls(second, []uint32{0x5451}), nil)
+	for _, kept := range []int{fd, second} {
+		_, err := unix.FcntlInt(uintptr(kept), unix.F_SETFD, 0)
+		c.must("keep through exec", err)
+	}
+	cmd := child("executed", numberVariable+"="+strconv.Itoa(fd), secondVariable+"="+strconv.Itoa(second))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	c.is("child", cmd.Run(), nil)
 	shell, err := exec.Command("/bin/sh", "-c", fmt.Sprintf("read -r line <&%d || echo no", fd)).CombinedOutput()
@@ -439,6 +446,11 @@ func executedCase(c *check) {
 	if err != nil || !limited || !slices.Equal(list, []uint32{0x5451}) {
 		c.failf("list: %x, %v, %v", list, limited, err)
 	}
+	c.is("permitted ioctl after that", unix.IoctlSetInt(fd, 0x5451, 0), nil)
+	second, err := strconv.Atoi(os.Getenv(secondVariable))
+	c.must("number", err)
+	c.is("empty an untold list", LimitIoctls(second, nil), nil)
+	c.is("ioctl that was permitted", unix.IoctlSetInt(second, 0x5451, 0), eN)
 	c.is("enter", Enter(), nil)
 	c.is("open", unix.Access("file", 0), eC)
 }

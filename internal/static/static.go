@@ -3,10 +3,9 @@
 // good, and what a filter can not judge is refused. It needs no descriptor, no
 // process and no file.
 //
-// The filters are the record: they are asked what a descriptor may be used for, so
-// a program that was executed by a limited one knows its limits. Only lists of
-// ioctl commands live in memory; a list from before an exec is enforced, and can
-// not be told.
+// The filters are the record: a program that was executed by a limited one asks
+// them what it may use each descriptor for. They can not tell lists of ioctl
+// commands: one from before an exec is enforced all the same.
 //
 // Numbers stay limited when they are closed and given out again.
 package static
@@ -26,11 +25,13 @@ import (
 	"github.com/capsicum-go/capsicum/rights"
 )
 
-// state is what the filters do not tell. The lock also keeps two limits of one
-// descriptor from both being judged by what was before.
+// state saves asking the filters, whose answers this program alone can change. The
+// lock also keeps two limits of one descriptor from both being judged by what was
+// before.
 var state struct {
 	sync.Mutex
-	ioctls map[int][]uint32 // by descriptor number
+	known     map[int]held // by descriptor number; nil before the first question
+	inherited bool         // limits may have been made before this program was executed
 }
 
 // Enter puts the process into capability mode.
@@ -55,7 +56,11 @@ func LimitRights(fd int, s rights.Set) error {
 	if !s.IsValid() {
 		return fmt.Errorf("unknown rights: %w", unix.EINVAL)
 	}
-	return limit(fd, func(h held) (filecaps.Caps, error) { return h.caps.LimitRights(s) })
+	return limit(fd, func(h *held) (err error) {
+		h.caps, err = h.caps.LimitRights(s)
+		h.untold = h.untold && s.IsSet(rights.Ioctl)
+		return err
+	})
 }
 
 // LimitIoctls permits only the commands of cmds on fd.
@@ -63,17 +68,18 @@ func LimitIoctls(fd int, cmds []uint32) error {
 	if len(cmds) > filecaps.MaxIoctls {
 		return fmt.Errorf("%d ioctl commands, at most %d are possible: %w", len(cmds), filecaps.MaxIoctls, unix.EINVAL)
 	}
-	return limit(fd, func(h held) (filecaps.Caps, error) {
+	return limit(fd, func(h *held) (err error) {
 		if !h.untold {
-			return h.caps.LimitIoctls(cmds)
+			h.caps, err = h.caps.LimitIoctls(cmds)
+			return err
 		}
 		for _, cmd := range cmds {
 			if lacking(slot.OpHasIoctl, fd, uint64(cmd)) {
-				return h.caps, filecaps.ENOTCAPABLE
+				return filecaps.ENOTCAPABLE
 			}
 		}
-		h.caps.Ioctls = slices.Clone(cmds)
-		return h.caps, nil
+		h.caps.Ioctls, h.untold = slices.Clone(cmds), false
+		return nil
 	})
 }
 
@@ -82,7 +88,10 @@ func LimitFcntls(fd int, mask rights.Fcntls) error {
 	if mask&^rights.FcntlAll != 0 {
 		return fmt.Errorf("fcntl mask %#x: %w", uint32(mask), unix.EINVAL)
 	}
-	return limit(fd, func(h held) (filecaps.Caps, error) { return h.caps.LimitFcntls(mask) })
+	return limit(fd, func(h *held) (err error) {
+		h.caps, err = h.caps.LimitFcntls(mask)
+		return err
+	})
 }
 
 // Rights returns what fd may be used for.
@@ -124,6 +133,9 @@ type held struct {
 	readOnly bool // no filter takes the open file for writable
 }
 
+// unlimited is what a descriptor may be used for that no filter is about.
+func unlimited() held { return held{caps: filecaps.Full(), readOnly: true} }
+
 func look(fd int) (held, error) {
 	state.Lock()
 	defer state.Unlock()
@@ -133,52 +145,46 @@ func look(fd int) (held, error) {
 	return read(fd), nil
 }
 
-// limit makes the caps of fd what change says, and puts a filter in force.
-func limit(fd int, change func(held) (filecaps.Caps, error)) error {
+// limit changes what fd may be used for, and puts a filter in force.
+func limit(fd int, change func(*held) error) error {
 	state.Lock()
 	defer state.Unlock()
 	if err := open(fd); err != nil {
 		return err
 	}
-	h := read(fd)
-	caps, err := change(h)
-	if err != nil {
+	had := read(fd)
+	has := had
+	if err := change(&has); err != nil {
 		return fmt.Errorf("widen: %w", err)
+	}
+	has.readOnly = readOnly(fd)
+	told := had.untold && !has.untold
+	if has.caps.Equal(had.caps) && !told && (has.caps.IsFull() || has.readOnly || !had.readOnly) {
+		return nil
+	}
+	if told { // the list may be any, so that none of it is left out
+		had.caps.Ioctls, had.caps.Listed = nil, false
 	}
 	o := slot.Options{
 		CapabilityMode: inMode(),
 		Static:         true,
-		ReadOnly:       readOnly(fd),
+		ReadOnly:       has.readOnly,
 		First:          !answered(slot.OpStatic, 0, 0),
 		Poll:           !answered(slot.OpPoll, 0, 0),
 	}
-	if !h.caps.IsFull() {
-		o.Had = &slot.Had{Caps: h.caps, ReadOnly: h.readOnly}
+	if !had.caps.IsFull() {
+		o.Had = &slot.Had{Caps: had.caps, ReadOnly: had.readOnly}
 	}
-	if caps.Equal(h.caps) && (caps.IsFull() || o.ReadOnly || !h.readOnly) {
-		return nil
-	}
-	prog, err := slot.Descriptor(sysno.Native, fd, caps, o)
+	prog, err := slot.Descriptor(sysno.Native, fd, has.caps, o)
 	if err != nil {
 		return err
 	}
 	if err := Install(prog); err != nil {
 		return err
 	}
-	keep(fd, caps)
+	has.readOnly = has.readOnly && had.readOnly
+	state.known[fd] = has
 	return nil
-}
-
-// keep remembers the list of fd.
-func keep(fd int, caps filecaps.Caps) {
-	if !caps.Listed || len(caps.Ioctls) == 0 {
-		delete(state.ioctls, fd)
-		return
-	}
-	if state.ioctls == nil {
-		state.ioctls = make(map[int][]uint32)
-	}
-	state.ioctls[fd] = caps.Ioctls
 }
 
 // open fails with EBADF for a number that is no descriptor. Asking for its flags
@@ -197,12 +203,29 @@ func readOnly(fd int) bool {
 	return err == nil && flags&(unix.O_ACCMODE|unix.O_PATH) == unix.O_RDONLY
 }
 
-// read asks the filters about fd.
+// read returns what fd may be used for. The first call learns whether there are
+// limits that this program has not made.
 func read(fd int) held {
-	if !answered(slot.OpStatic, 0, 0) {
-		return held{caps: filecaps.Full(), readOnly: true}
+	if state.known == nil {
+		state.known = make(map[int]held)
+		state.inherited = answered(slot.OpStatic, 0, 0)
 	}
-	h := held{caps: filecaps.Full(), readOnly: !lacking(slot.OpHas, fd, slot.IndexReadOnly)}
+	h, ok := state.known[fd]
+	switch {
+	case ok:
+		return h
+	case !state.inherited:
+		return unlimited()
+	}
+	h = ask(fd)
+	state.known[fd] = h
+	return h
+}
+
+// ask asks the filters about fd.
+func ask(fd int) held {
+	h := unlimited()
+	h.readOnly = !lacking(slot.OpHas, fd, slot.IndexReadOnly)
 	words := h.caps.Rights.Words()
 	for word, all := range words {
 		for bit := range slot.RightBits {
@@ -221,10 +244,8 @@ func read(fd int) held {
 			h.caps.Fcntls &^= 1 << cmd
 		}
 	}
-	if h.caps.Listed = lacking(slot.OpHas, fd, slot.IndexAnyIoctl); h.caps.Listed {
-		h.caps.Ioctls = state.ioctls[fd]
-		h.untold = len(h.caps.Ioctls) == 0 && h.caps.Rights.IsSet(rights.Ioctl) && !lacking(slot.OpHas, fd, slot.IndexNoIoctl)
-	}
+	h.caps.Listed = lacking(slot.OpHas, fd, slot.IndexAnyIoctl)
+	h.untold = h.caps.Listed && !lacking(slot.OpHas, fd, slot.IndexNoIoctl)
 	return h
 }
 
