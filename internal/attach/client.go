@@ -88,16 +88,17 @@ func limit(fd int, op request.Op, args ...uintptr) error {
 	if err != nil || answer&request.Stack == 0 {
 		return err
 	}
-	caps, err := get(fd)
+	p := new(request.Caps)
+	if _, err := ask(request.Pending, uintptr(fd), uintptr(unsafe.Pointer(p))); err != nil {
+		return err
+	}
+	set, err := rights.FromWords(p.Rights[:])
 	if err != nil {
 		return err
 	}
-	mode, err := Mode()
-	if err != nil {
-		return err
-	}
+	caps := filecaps.Caps{Rights: set, Fcntls: rights.Fcntls(p.Fcntls), Ioctls: p.Ioctls[:p.Count], Listed: p.Listed == 1}
 	prog, err := slot.Descriptor(sysno.Native, fd, caps, slot.Options{
-		CapabilityMode: mode, ReadOnly: answer&request.ReadOnly != 0, Only: unasked(),
+		CapabilityMode: p.Mode == 1, ReadOnly: answer&request.ReadOnly != 0, Only: unasked(),
 	})
 	if err != nil {
 		return err
@@ -113,18 +114,6 @@ func limit(fd int, op request.Op, args ...uintptr) error {
 
 // unasked are the calls that a filter must be about.
 var unasked = sync.OnceValue(func() []string { return strings.Fields(syscalls.Unasked) })
-
-// get returns everything that fd permits.
-func get(fd int) (caps filecaps.Caps, err error) {
-	if caps.Rights, err = Rights(fd); err != nil {
-		return caps, err
-	}
-	if caps.Fcntls, err = Fcntls(fd); err != nil {
-		return caps, err
-	}
-	caps.Ioctls, caps.Listed, err = Ioctls(fd)
-	return caps, err
-}
 
 // LimitRights is cap_rights_limit(2).
 func LimitRights(fd int, s rights.Set) error {

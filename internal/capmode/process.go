@@ -51,6 +51,27 @@ func newProcess(pid int, t *fdtable.Table) (*process, error) {
 // gone reports whether the process or thread of a pidfd has ended.
 func gone(life *sys.FD) bool { return unix.PidfdSendSignal(life.Int(), 0, nil, 0) == unix.ESRCH }
 
+// ended reports whether a process has exited, though its parent may not have waited
+// for it.
+func ended(life *sys.FD) bool {
+	list := []unix.PollFd{{Fd: int32(life.Int()), Events: unix.POLLIN}}
+	n, err := unix.Poll(list, 0)
+	return err == nil && n == 1
+}
+
+// reap forgets processes that have ended. No table may be locked.
+func (w *Warden) reap() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for pid, p := range w.procs {
+		if ended(p.life) {
+			delete(w.procs, pid)
+			p.life.Close()
+			w.tables.Exit(pid)
+		}
+	}
+}
+
 // sweepAt is how many threads are remembered before dead ones are looked for.
 const sweepAt = 256
 
@@ -83,6 +104,9 @@ func (w *Warden) caller(c *supervisor.Call) (*process, error) {
 	w.tasks[c.TID()] = &task{life, p}
 	dead := w.deadTasks()
 	w.mu.Unlock()
+	if len(dead) > 0 {
+		w.reap()
+	}
 	for _, t := range dead {
 		t.life.Close()
 	}
@@ -115,13 +139,6 @@ func (w *Warden) deadTasks() []*task {
 		if gone(t.life) {
 			dead = append(dead, t)
 			delete(w.tasks, tid)
-		}
-	}
-	for pid, p := range w.procs {
-		if gone(p.life) {
-			delete(w.procs, pid)
-			p.life.Close()
-			w.tables.Exit(pid)
 		}
 	}
 	return dead

@@ -35,6 +35,7 @@ var requests = map[request.Op]handler{
 	request.Ioctls:      getIoctls,
 	request.LimitFcntls: limitFcntls,
 	request.Fcntls:      getFcntls,
+	request.Pending:     getPending,
 	request.Stacked:     stacked,
 }
 
@@ -91,6 +92,11 @@ func identify(fd *sys.FD) (fdtable.ID, error) {
 func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.Result {
 	fd := c.Fd(1)
 	t := c.table()
+	if t.Shared() {
+		t.Unlock()
+		c.w.reap() // maybe it is not any more
+		t = c.table()
+	}
 	defer t.Unlock()
 	f, before, err := c.held(t, fd)
 	if err != nil {
@@ -179,13 +185,36 @@ func stacked(c *call) supervisor.Result {
 	return supervisor.Value(0)
 }
 
-// caps returns what descriptor argument 1 permits.
+// getPending tells all that a limit leaves, for the filter that is to be stacked.
+func getPending(c *call) supervisor.Result {
+	t := c.table()
+	defer t.Unlock()
+	s, ok := t.Slot(int(c.Fd(1)))
+	if !ok || !s.Pending {
+		return supervisor.Errno(unix.EINVAL)
+	}
+	out := request.Caps{Rights: s.Caps.Rights.Words(), Fcntls: uint32(s.Caps.Fcntls), Count: uint32(len(s.Caps.Ioctls))}
+	if t.Mode() {
+		out.Mode = 1
+	}
+	if s.Caps.Listed {
+		out.Listed = 1
+	}
+	copy(out.Ioctls[:], s.Caps.Ioctls)
+	return fail(c.Write(c.Arg(2), sys.Raw(&out)))
+}
+
+// caps returns what descriptor argument 1 permits. A limit whose filter is not
+// stacked yet has not happened: a child that is forked now would not have it.
 func (c *call) caps() (filecaps.Caps, error) {
 	t := c.table()
 	defer t.Unlock()
 	f, caps, err := c.held(t, c.Fd(1))
 	if err != nil {
 		return caps, err
+	}
+	if s, ok := t.Slot(int(c.Fd(1))); ok && s.Pending {
+		caps = s.Before
 	}
 	return caps, f.Close()
 }

@@ -14,9 +14,9 @@ import (
 
 // tokens stand for limited descriptors while they are in messages. A descriptor in
 // a message has no number, so nothing says what it permits; and who receives it may
-// be nobody's supervised process. So what is sent is one end of a pipe of ours: to a
-// supervised receiver it is exchanged for what it stands for, and to all others it
-// is a pipe that nobody reads.
+// be nobody's supervised process. So what is sent is an end of a pipe of ours: to a
+// supervised receiver it is exchanged for what it stands for, and all others can
+// read zeros from it.
 type tokens struct {
 	mu   sync.Mutex
 	held map[pipeID]*token
@@ -42,7 +42,8 @@ func (ts *tokens) wrap(f *sys.FD, caps filecaps.Caps) (*sys.FD, error) {
 		f.Close()
 		return nil, fmt.Errorf("make what stands for a descriptor: %w", err)
 	}
-	end, given := os.NewFile(uintptr(pipe[0]), "token"), sys.NewFD(pipe[1])
+	_, _ = unix.FcntlInt(uintptr(pipe[1]), unix.F_SETPIPE_SZ, 4096) // less memory for each
+	end, given := os.NewFile(uintptr(pipe[1]), "token"), sys.NewFD(pipe[0])
 	var st unix.Stat_t
 	if err := unix.Fstat(given.Int(), &st); err != nil {
 		return nil, errors.Join(err, f.Close(), end.Close(), given.Close())
@@ -76,9 +77,14 @@ func (ts *tokens) unwrap(f *sys.FD) (*sys.FD, filecaps.Caps) {
 }
 
 // watch lets go of a token once it is in no message any more, and in nobody's
-// hands: then the pipe ends.
+// hands: then writing fails, which until then waits for room.
 func (ts *tokens) watch(tok *token) {
-	_, _ = tok.end.Read(make([]byte, 1)) // nobody writes
+	zeros := make([]byte, 4096)
+	for {
+		if _, err := tok.end.Write(zeros); err != nil {
+			break
+		}
+	}
 	ts.mu.Lock()
 	delete(ts.held, tok.id)
 	ts.mu.Unlock()

@@ -21,8 +21,19 @@ const (
 	Ioctls                     // (fd, *uint32, room) how many, or AllIoctls
 	LimitFcntls                // (fd, mask) as LimitRights
 	Fcntls                     // (fd) the mask
+	Pending                    // (fd, *Caps) what the filter to stack is for
 	Stacked                    // (fd)
 )
+
+// Caps is everything that a descriptor permits.
+type Caps struct {
+	Rights [2]uint64
+	Fcntls uint32
+	Mode   uint32 // 1 if the process is in capability mode
+	Listed uint32 // 1 if only the first Count of Ioctls are permitted
+	Count  uint32
+	Ioctls [256]uint32
+}
 
 // AllIoctls is the answer of Ioctls for a descriptor without a list.
 const AllIoctls = 1 << 20
