@@ -742,3 +742,28 @@ func TestForeign(t *testing.T) {
 		}
 	}
 }
+
+// TestOnly: a filter for some calls refuses those as the whole one does, and no
+// others.
+func TestOnly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		arch, c, o := genArch(t), genCaps(t, "caps"), genOptions(t)
+		o.Static, o.First = false, false
+		whole := must(t, arch, c, o)
+		o.Only = rapid.SliceOf(rapid.SampledFrom(Calls())).Draw(t, "only")
+		if o.Only == nil {
+			o.Only = []string{}
+		}
+		some := must(t, arch, c, o)
+		for range 50 {
+			name, args := nameOf(t, arch), genArgs(t)
+			want := unix.Errno(0)
+			if slices.Contains(o.Only, name) {
+				want = answer(t, arch, whole, name, args)
+			}
+			if got := answer(t, arch, some, name, args); got != want {
+				t.Fatalf("%s%x: %d, want %d", name, args, got, want)
+			}
+		}
+	})
+}

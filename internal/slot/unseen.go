@@ -3,6 +3,7 @@ package slot
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -84,25 +85,40 @@ func (p *program) unseen(fd int, c filecaps.Caps, o Options) {
 	}
 }
 
+// directory is a register that a call looks a name up from. A null name, in a
+// register too, is none: the call is then about the descriptor itself.
+type directory struct {
+	name string
+	arg  int
+	path int // the register that may be null, or 0
+}
+
+// directories lists every such register, made when the first limit without a
+// supervisor is.
+var directories = sync.OnceValue(func() []directory {
+	nameless := map[string]int{"newfstatat": 1, "statx": 1, "utimensat": 1, "futimesat": 1, "fanotify_mark": 4}
+	var out []directory
+	for _, name := range sysno.Names() {
+		for arg, kind := range sysno.Args(name) {
+			if kind == sysno.DirFD {
+				out = append(out, directory{name, arg, nameless[name]})
+			}
+		}
+	}
+	return out
+})
+
 // lookups refuses every call that resolves a name from fd. In capability mode
 // they are refused for every directory.
 func (p *program) lookups(fd int, o Options) {
 	if o.CapabilityMode {
 		return
 	}
-	for _, e := range sysno.Table(p.arch) {
-		for arg, kind := range sysno.Args(e.Name) {
-			if kind != sysno.DirFD {
-				continue
-			}
-			list := []clause{notcapable(is(arg, uint64(fd)))}
-			switch e.Name {
-			case "newfstatat", "statx", "utimensat", "futimesat": // without a name they are judged as fstat and futimens are
-				list = []clause{notcapable(is(arg, uint64(fd)), notNull(1))}
-			case "fanotify_mark":
-				list = []clause{notcapable(is(arg, uint64(fd)), notNull(4))}
-			}
-			p.calls[e.Name] = append(p.calls[e.Name], list...)
+	for _, d := range directories() {
+		c := notcapable(is(d.arg, uint64(fd)))
+		if d.path != 0 {
+			c.tests = append(c.tests, notNull(d.path))
 		}
+		p.calls[d.name] = append(p.calls[d.name], c)
 	}
 }

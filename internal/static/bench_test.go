@@ -106,9 +106,13 @@ func BenchmarkCompile(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for b.Loop() {
-		if _, err := slot.Descriptor(sysno.Native, 7, caps, slot.Options{Static: true}); err != nil {
-			b.Fatal(err)
-		}
+	for name, o := range map[string]slot.Options{"static": {Static: true}, "supervised": {Only: hot}} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := slot.Descriptor(sysno.Native, 7, caps, o); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
