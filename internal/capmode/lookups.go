@@ -1,6 +1,9 @@
 package capmode
 
 import (
+	"encoding/binary"
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/supervisor"
@@ -15,7 +18,9 @@ func (w *Warden) nameAnswers() []answer {
 		{[]string{"openat2"}, openAt2},
 		{[]string{"linkat"}, linkAt},
 		{[]string{"renameat", "renameat2"}, renameAt},
-		{[]string{"name_to_handle_at", "open_by_handle_at", "open_tree", "open_tree_attr", "file_getattr", "file_setattr",
+		{[]string{"name_to_handle_at"}, handleAt},
+		{[]string{"fanotify_mark"}, markAt},
+		{[]string{"open_by_handle_at", "open_tree", "open_tree_attr", "file_getattr", "file_setattr",
 			"setxattrat", "getxattrat", "listxattrat", "removexattrat"}, onlyGlobal},
 	}
 	for call, n := range nameCalls {
@@ -59,6 +64,58 @@ func onlyGlobal(c *call) supervisor.Result {
 		return supervisor.Errno(eNotCapable)
 	}
 	return c.goOn(pin{int(c.Fd(0)), -1}, "outside capability mode, beneath a directory that is not limited, nothing is refused")
+}
+
+// handleAt turns a name into a handle, outside capability mode.
+func handleAt(c *call) supervisor.Result {
+	if c.p.table.Mode() {
+		return supervisor.Errno(eCapMode)
+	}
+	const flags = 4
+	n := nameCall{dir: 0, name: 1, flags: flags, empty: true, need: needing(rights.Fstatat), do: func(c *call, p *place, name string) (int64, error) {
+		f, done, err := target(c, p, name, c.flag(flags, unix.AT_SYMLINK_FOLLOW))
+		if err != nil {
+			return 0, err
+		}
+		defer done()
+		h, mount, err := unix.NameToHandleAt(f.Int(), "", unix.AT_EMPTY_PATH)
+		if err != nil {
+			return 0, err
+		}
+		room, err := c.Bytes(c.Arg(2), 4)
+		if err != nil {
+			return 0, err
+		}
+		head := binary.NativeEndian.AppendUint32(nil, uint32(h.Size()))
+		if int(binary.NativeEndian.Uint32(room)) < h.Size() {
+			return 0, errors.Join(unix.EOVERFLOW, c.Write(c.Arg(2), head))
+		}
+		head = binary.NativeEndian.AppendUint32(head, uint32(h.Type()))
+		if err := c.Write(c.Arg(2), append(head, h.Bytes()...)); err != nil {
+			return 0, err
+		}
+		return 0, c.Write(c.Arg(3), binary.NativeEndian.AppendUint32(nil, uint32(mount)))
+	}}
+	return n.answer(c)
+}
+
+// markAt is fanotify_mark. The kernel looks the name up again, so beneath a limited
+// directory there is none.
+func markAt(c *call) supervisor.Result {
+	const dir, name = 3, 4
+	if c.Fd(dir) != unix.AT_FDCWD {
+		t := c.table()
+		f, caps, err := c.held(t, c.Fd(dir))
+		t.Unlock()
+		if err != nil {
+			return fail(err)
+		}
+		f.Close()
+		if !caps.Rights.IsSet(rights.Fstat) || c.Arg(name) != 0 && !caps.IsFull() {
+			return supervisor.Errno(eNotCapable)
+		}
+	}
+	return judged(c)
 }
 
 // target is what a call with one name is done to: what the name means, or the
