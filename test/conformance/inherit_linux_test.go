@@ -107,7 +107,7 @@ func forkCases() []Case {
 			_, err = unix.Write(p[1], []byte("go!!"))
 			return all(err, wait(pid), failing("the parent's read", read(fd), notCapable))
 		}),
-		{Name: "inheritance/clone with CLONE_FILES: a later limit is both's", Want: notCapable, Static: &either, Make: func(t *T) func() error {
+		{Name: "inheritance/clone with CLONE_FILES: a later limit is both's", In: alone, Want: notCapable, Static: &either, Make: func(t *T) func() error {
 			fd := t.file()
 			return func() error {
 				var p [2]int
