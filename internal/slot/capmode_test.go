@@ -132,7 +132,7 @@ var modeCases = []struct {
 	{"fcntl", [6]uint64{3, unix.F_SETOWN_EX, ptr}, 0, eC},
 	{"kill", [6]uint64{testPID, 9}, 0, 0},
 	{"kill", [6]uint64{0, 9}, 0, eC},
-	{"kill", [6]uint64{allBits, 9}, 0, eC},
+	{"kill", [6]uint64{everyBit, 9}, 0, eC},
 	{"kill", [6]uint64{1, 0}, 0, eC},
 	{"tgkill", [6]uint64{testPID, 5, 23}, 0, 0},
 	{"tgkill", [6]uint64{testPID + 1, 5, 23}, 0, eC},

@@ -194,10 +194,11 @@ type sample struct {
 }
 
 const (
-	null  = 0
-	ptr   = 0x7f0000001000
-	other = 9
-	high  = 1 << 32 // ignored by the kernel where it reads 32 bits
+	null     = 0
+	ptr      = 0x7f0000001000
+	other    = 9
+	high     = 1 << 32 // ignored by the kernel where it reads 32 bits
+	everyBit = 1<<64 - 1
 )
 
 // samples has every row, and every condition of every row.
@@ -225,14 +226,14 @@ var samples = []sample{
 	{"pwrite64", [6]uint64{testFD}, []rights.Right{rights.Pwrite}},
 	{"pwritev", [6]uint64{testFD}, []rights.Right{rights.Pwrite}},
 	{"fallocate", [6]uint64{testFD}, []rights.Right{rights.Pwrite}},
-	{"preadv2", [6]uint64{testFD, ptr, 1, allBits}, []rights.Right{rights.Read}},
+	{"preadv2", [6]uint64{testFD, ptr, 1, everyBit}, []rights.Right{rights.Read}},
 	{"preadv2", [6]uint64{testFD, ptr, 1, 0}, []rights.Right{rights.Pread}},
 	{"preadv2", [6]uint64{testFD, ptr, 1, 0xffffffff}, []rights.Right{rights.Pread}},
 	{"preadv2", [6]uint64{testFD, ptr, 1, 0xffffffff << 32}, []rights.Right{rights.Pread}},
-	{"pwritev2", [6]uint64{testFD, ptr, 1, allBits}, []rights.Right{rights.Write}},
+	{"pwritev2", [6]uint64{testFD, ptr, 1, everyBit}, []rights.Right{rights.Write}},
 	{"pwritev2", [6]uint64{testFD, ptr, 1, 1 << 40}, []rights.Right{rights.Pwrite}},
 	{"pwritev2", [6]uint64{testFD, ptr, 1, 0, 0, unix.RWF_APPEND}, []rights.Right{rights.Write}},
-	{"pwritev2", [6]uint64{testFD, ptr, 1, allBits, 0, unix.RWF_SYNC}, []rights.Right{rights.Write, rights.Fsync}},
+	{"pwritev2", [6]uint64{testFD, ptr, 1, everyBit, 0, unix.RWF_SYNC}, []rights.Right{rights.Write, rights.Fsync}},
 	{"pwritev2", [6]uint64{testFD, ptr, 1, 0, 0, unix.RWF_DSYNC}, []rights.Right{rights.Pwrite, rights.Fsync}},
 	{"lseek", [6]uint64{testFD}, []rights.Right{rights.Seek}},
 	{"fsync", [6]uint64{testFD}, []rights.Right{rights.Fsync}},
@@ -479,7 +480,7 @@ func genOptions(t *rapid.T) Options {
 }
 
 // registers are values that registers of interesting calls have.
-var registers = []uint64{testFD, testFD | high, testFD | 0xffffffff<<32, other, 0, 1, 2, 3, 4, allBits, atCWD, 0xffffffff<<32 | atCWD, ptr, high,
+var registers = []uint64{testFD, testFD | high, testFD | 0xffffffff<<32, other, 0, 1, 2, 3, 4, everyBit, atCWD, 0xffffffff<<32 | atCWD, ptr, high,
 	0x20, 0x10, 0x80, 0x1000, unix.MAP_ANONYMOUS | unix.MAP_PRIVATE, unix.TCGETS, unix.FICLONE, 0x8901, 0x8913, 0x894b, 0x5451, 0x8b01,
 	unix.F_SETFL, unix.F_GETLK, unix.F_OFD_GETLK, unix.F_SETLEASE, unix.F_DUPFD_CLOEXEC, unix.F_ADD_SEALS, 999, ioctlCloneRange, unix.CLONE_FILES}
 
