@@ -1,10 +1,8 @@
 package capmode
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -32,12 +30,6 @@ type process struct {
 type task struct {
 	life *sys.FD
 	p    *process
-}
-
-// exec is the state before an execve was let go on.
-type exec struct {
-	stack  string // where the old program's stack began
-	closed []int  // limited descriptors that close on exec
 }
 
 func newProcess(pid int, t *fdtable.Table) (*process, error) {
@@ -211,43 +203,12 @@ type pin struct{ fd, other int }
 func (p *process) settle(c *supervisor.Call) {
 	p.mu.Lock()
 	delete(p.pins, c.TID())
-	e, closing := p.leaving, len(p.closing) > 0
+	leaving, closing := p.leaving != nil, len(p.closing) > 0
 	p.mu.Unlock()
 	if closing {
 		p.dropClosed(c)
 	}
-	if e == nil {
-		return
+	if leaving {
+		p.arrived(c)
 	}
-	now, err := stackOf(c, p.pid)
-	if err != nil || now == e.stack {
-		return // no exec, or not yet
-	}
-	p.mu.Lock()
-	done := p.leaving == e
-	p.leaving = nil
-	p.mu.Unlock()
-	if done {
-		c2 := e.closed
-		p.table.Lock()
-		for _, fd := range c2 {
-			p.table.Drop(fd)
-		}
-		p.table.Unlock()
-	}
-}
-
-// stackOf returns where the stack of a process begins, which every exec changes.
-func stackOf(c *supervisor.Call, pid int) (string, error) {
-	text, err := c.ReadProc(strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return "", err
-	}
-	i := bytes.LastIndexByte(text, ')')
-	fields := bytes.Fields(text[i+1:])
-	const startstack = 28 - 3 // of proc_pid_stat(5), counted from the state
-	if i < 0 || len(fields) <= startstack {
-		return "", fmt.Errorf("read stack of process %d: %w", pid, unix.EIO)
-	}
-	return string(fields[startstack]), nil
 }

@@ -17,7 +17,7 @@ func (w *Warden) processAnswers() []answer {
 	return []answer{
 		{[]string{"fork", "vfork"}, func(c *call) supervisor.Result { return c.fork(false) }},
 		{[]string{"clone"}, func(c *call) supervisor.Result { return c.fork(c.Arg(0)&unix.CLONE_FILES != 0) }},
-		{[]string{"execve"}, func(c *call) supervisor.Result { return c.execute() }},
+		{[]string{"execve"}, func(c *call) supervisor.Result { return c.execute(-1) }},
 		{[]string{"execveat"}, executeAt},
 		{[]string{"kill", "tkill", "rt_sigqueueinfo"}, func(c *call) supervisor.Result { return c.signals(c.Int(0)) }},
 		{[]string{"tgkill", "rt_tgsigqueueinfo"}, func(c *call) supervisor.Result { return c.signals(c.Int(0)) }},
@@ -51,42 +51,6 @@ func (c *call) ownThread(tid int) bool {
 	return err == nil
 }
 
-// execute lets an exec go on. Slots of what it closes are dropped once it has
-// surely happened.
-func (c *call) execute() supervisor.Result {
-	stack, err := stackOf(c.Call, c.p.pid)
-	if err != nil {
-		return fail(err)
-	}
-	t := c.table()
-	defer t.Unlock()
-	e := &exec{stack: stack}
-	for fd, s := range t.Limited(0, int(^uint32(0)>>1)) {
-		if !s.Parked && c.closesOnExec(fd) {
-			e.closed = append(e.closed, fd)
-		}
-	}
-	c.p.mu.Lock()
-	c.p.leaving = e
-	c.p.mu.Unlock()
-	return supervisor.Continue("whatever is executed instead runs under the same filters with the same descriptors")
-}
-
-// closesOnExec reports whether the caller's number fd is marked so.
-func (c *call) closesOnExec(fd int) bool {
-	text, err := c.ReadProc(strconv.Itoa(c.TID()) + "/fdinfo/" + strconv.Itoa(fd))
-	if err != nil {
-		return false
-	}
-	for line := range bytes.Lines(text) {
-		if v, ok := bytes.CutPrefix(line, []byte("flags:")); ok {
-			flags, err := strconv.ParseUint(string(bytes.TrimSpace(v)), 8, 32)
-			return err == nil && flags&unix.O_CLOEXEC != 0
-		}
-	}
-	return false
-}
-
 // executeAt is fexecve and its relatives. In capability mode what is executed is
 // the descriptor itself, and must need nothing that has a name: an interpreter or a
 // loader would be looked up in the global namespace.
@@ -101,7 +65,7 @@ func executeAt(c *call) supervisor.Result {
 	case strict && dir == unix.AT_FDCWD:
 		return supervisor.Errno(eCapMode)
 	case dir == unix.AT_FDCWD:
-		return c.execute()
+		return c.execute(-1)
 	}
 	t := c.table()
 	f, caps, err := c.held(t, dir)
@@ -111,7 +75,7 @@ func executeAt(c *call) supervisor.Result {
 	}
 	defer f.Close()
 	if caps.IsFull() && !strict {
-		return c.execute()
+		return c.execute(dir)
 	}
 	if name != "" {
 		return supervisor.Errno(eNotCapable)
@@ -127,7 +91,7 @@ func executeAt(c *call) supervisor.Result {
 			return fail(err)
 		}
 	}
-	return c.execute()
+	return c.execute(dir)
 }
 
 // selfContained refuses programs that the kernel starts by the name of another

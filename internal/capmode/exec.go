@@ -1,0 +1,186 @@
+package capmode
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/fdtable"
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+// exec is an execve that was let go on, and whose outcome is not known: an answer
+// does not tell. What it does to descriptors happens to the slots when it has
+// surely happened.
+type exec struct {
+	tid    int
+	stack  string // where the old program's stack began
+	closed []int  // limited numbers that close
+	parked []parked
+}
+
+// parked is a number that would close, but must not come to be given out. Its
+// descriptor is kept until the outcome is known.
+type parked struct {
+	fd   int
+	file *sys.FD
+	slot fdtable.Slot
+}
+
+// execute lets an exec go on, of what descriptor program leads to, -1 for a name.
+// That one must still be there.
+func (c *call) execute(program int32) supervisor.Result {
+	stack, err := stackOf(c.p.pid)
+	if err == nil {
+		err = c.Check()
+	}
+	if err != nil {
+		return fail(err)
+	}
+	t := c.table()
+	defer t.Unlock()
+	e := &exec{tid: c.TID(), stack: stack}
+	for fd, s := range t.Limited(0, math.MaxInt32) {
+		if s.Parked || !c.closesOnExec(fd) {
+			continue
+		}
+		if t.Stacked(fd).IsFull() || fd == int(program) {
+			e.closed = append(e.closed, fd)
+			continue
+		}
+		f, err := c.DupFull(int32(fd))
+		if err == nil {
+			e.parked = append(e.parked, parked{fd, f, s})
+			err = c.park(t, fd)
+		}
+		if err != nil {
+			e.undo(c.Call, t)
+			return fail(err)
+		}
+	}
+	c.p.mu.Lock()
+	c.p.leaving = e
+	c.p.mu.Unlock()
+	if len(e.parked) > 0 {
+		go c.p.watch(e)
+	}
+	return supervisor.Continue("whatever is executed instead runs under the same filters with the same descriptors")
+}
+
+// arrived looks, when a process calls that was let into an exec, how that ended.
+func (p *process) arrived(c *supervisor.Call) {
+	p.mu.Lock()
+	e := p.leaving
+	p.mu.Unlock()
+	if e == nil {
+		return
+	}
+	now, err := stackOf(p.pid)
+	switch {
+	case err != nil:
+	case now != e.stack:
+		p.left(e)
+	case c.TID() == e.tid && p.take(e): // it failed
+		p.table.Lock()
+		e.undo(c, p.table)
+		p.table.Unlock()
+	}
+}
+
+// take makes e the caller's to finish, for one of those who try.
+func (p *process) take(e *exec) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.leaving != e {
+		return false
+	}
+	p.leaving = nil
+	return true
+}
+
+// left notes that e has happened.
+func (p *process) left(e *exec) {
+	if !p.take(e) {
+		return
+	}
+	p.table.Lock()
+	for _, fd := range e.closed {
+		p.table.Drop(fd)
+	}
+	p.table.Unlock()
+	e.letGo()
+}
+
+// letGo closes what was kept.
+func (e *exec) letGo() {
+	for _, k := range e.parked {
+		k.file.Close()
+	}
+}
+
+// undo puts back what was taken away for an exec that did not happen. The lock of t
+// is held.
+func (e *exec) undo(c *supervisor.Call, t *fdtable.Table) {
+	for _, k := range e.parked {
+		t.Put(k.fd, k.slot)
+		if _, err := c.Put(k.file, k.fd, true); err != nil {
+			t.Put(k.fd, fdtable.Slot{Caps: filecaps.Caps{Listed: true}, Parked: true}) // it stays closed
+		}
+	}
+	e.letGo()
+}
+
+// watch lets go of what was kept for e as soon as that has happened, in case the new
+// program asks nothing: somebody may wait for the last copy of a pipe to be closed.
+func (p *process) watch(e *exec) {
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		time.Sleep(pause)
+		p.mu.Lock()
+		over := p.leaving != e
+		p.mu.Unlock()
+		if over {
+			return
+		}
+		if now, err := stackOf(p.pid); err != nil || now != e.stack {
+			p.left(e)
+			return
+		}
+	}
+}
+
+// closesOnExec reports whether the caller's number fd is marked so.
+func (c *call) closesOnExec(fd int) bool {
+	text, err := c.ReadProc(strconv.Itoa(c.TID()) + "/fdinfo/" + strconv.Itoa(fd))
+	if err != nil {
+		return false
+	}
+	for line := range bytes.Lines(text) {
+		if v, ok := bytes.CutPrefix(line, []byte("flags:")); ok {
+			flags, err := strconv.ParseUint(string(bytes.TrimSpace(v)), 8, 32)
+			return err == nil && flags&unix.O_CLOEXEC != 0
+		}
+	}
+	return false
+}
+
+// stackOf returns where the stack of a process begins, which every exec changes.
+func stackOf(pid int) (string, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return "", err
+	}
+	i := bytes.LastIndexByte(text, ')')
+	fields := bytes.Fields(text[i+1:])
+	const startstack = 28 - 3 // of proc_pid_stat(5), counted from the state
+	if i < 0 || len(fields) <= startstack {
+		return "", fmt.Errorf("read stack of process %d: %w", pid, unix.EIO)
+	}
+	return string(fields[startstack]), nil
+}
