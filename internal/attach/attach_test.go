@@ -2,9 +2,16 @@ package attach
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -12,13 +19,13 @@ import (
 	"github.com/capsicum-go/capsicum/rights"
 )
 
-// cases run in processes of their own: a supervisor is for good.
-var cases = map[string]func() error{}
+// A supervisor is for good, so each case runs in a process of its own.
+const caseEnv = "ATTACH_CASE"
 
 func TestMain(m *testing.M) {
-	if name := os.Getenv("ATTACH_CASE"); name != "" {
+	if name := os.Getenv(caseEnv); name != "" {
 		if err := cases[name](); err != nil {
-			os.Stderr.WriteString(err.Error() + "\n")
+			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -26,53 +33,260 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+var cases = map[string]func() error{
+	"limits and copies":   limitsAndCopies,
+	"invisible":           invisible,
+	"every thread":        everyThread,
+	"no descriptor left":  noDescriptorLeft,
+	"a second start":      secondStart,
+	"a dead supervisor":   deadSupervisor,
+	"many requests":       manyRequests,
+	"executed programs":   executedPrograms,
+	"closed standard fds": closedStandard,
+}
+
+// TestCases runs every case as whoever runs the test, and as an ordinary user.
 func TestCases(t *testing.T) {
-	for name := range cases {
-		t.Run(name, func(t *testing.T) {
-			cmd := exec.Command("/proc/self/exe")
-			cmd.Env = append(os.Environ(), "ATTACH_CASE="+name)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
+	users := map[string]*syscall.Credential{"self": nil}
+	if os.Geteuid() == 0 {
+		users["user"] = &syscall.Credential{Uid: 1500, Gid: 1500}
+	}
+	for who, cred := range users {
+		for name := range cases {
+			t.Run(who+"/"+name, func(t *testing.T) { runCase(t, name, cred) })
+		}
 	}
 }
 
-func init() {
-	cases["limit"] = func() error {
-		if err := Start(); err != nil {
-			return err
-		}
-		f, err := os.OpenFile("/dev/zero", os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		fd := int(f.Fd())
-		if err := LimitRights(fd, rights.Of(rights.Read)); err != nil {
-			return err
-		}
-		if _, err := unix.Read(fd, make([]byte, 1)); err != nil {
-			return err
-		}
-		if _, err := unix.Write(fd, make([]byte, 1)); err != filecaps.ENOTCAPABLE {
-			return errors.New("write")
-		}
-		n, err := unix.Dup(fd)
-		if err != nil {
-			return err
-		}
-		if _, err := unix.Read(n, make([]byte, 1)); err != nil {
-			return err
-		}
-		if _, err := unix.Write(n, make([]byte, 1)); err != filecaps.ENOTCAPABLE {
-			return errors.New("write to the copy")
-		}
-		if err := Enter(); err != nil {
-			return err
-		}
-		if _, err := os.Open("/"); !errors.Is(err, filecaps.ECAPMODE) {
-			return errors.New("open")
-		}
-		return nil
+func runCase(t *testing.T, name string, cred *syscall.Credential) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), caseEnv+"="+name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Setpgid: true}
+	timer := time.AfterFunc(20*time.Second, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+	defer timer.Stop()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
+	// The supervisor ends with what it serves.
+	for range 200 {
+		if len(supervisorsOf(cmd.Process.Pid)) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("its supervisor lives on")
+}
+
+// supervisorsOf lists the supervisors of a process.
+func supervisorsOf(pid int) []int {
+	var out []int
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		n, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		line, _ := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		if string(line) == stageName+"\x00"+strconv.Itoa(pid)+"\x00" {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// want is nil when err is one of errnos.
+func want(what string, err error, errno unix.Errno) error {
+	if !errors.Is(err, errno) || errno == 0 && err != nil {
+		return fmt.Errorf("%s: %v, want %v", what, err, errno)
+	}
+	return nil
+}
+
+func zero() int {
+	fd, err := unix.Open("/dev/zero", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		panic(err)
+	}
+	return fd
+}
+
+func limitsAndCopies() error {
+	fd, one := zero(), make([]byte, 1)
+	if _, err := unix.Write(fd, one); err != nil {
+		return fmt.Errorf("before: %w", err)
+	}
+	if err := errors.Join(Start(), LimitRights(fd, rights.Of(rights.Read))); err != nil {
+		return err
+	}
+	_, readErr := unix.Read(fd, one)
+	_, writeErr := unix.Write(fd, one)
+	n, dupErr := unix.Dup(fd)
+	_, readCopy := unix.Read(n, one)
+	_, writeCopy := unix.Write(n, one)
+	err := errors.Join(readErr, dupErr, readCopy, want("write", writeErr, filecaps.ENOTCAPABLE),
+		want("write to the copy", writeCopy, filecaps.ENOTCAPABLE))
+	if err != nil {
+		return err
+	}
+	if err := Enter(); err != nil {
+		return err
+	}
+	_, err = os.Open("/")
+	return want("open", err, filecaps.ECAPMODE)
+}
+
+// invisible: nothing that a program can ask of the kernel about itself tells of its
+// supervisor.
+func invisible() error {
+	sigs := make(chan os.Signal, 16)
+	signal.Notify(sigs, unix.SIGCHLD)
+	look := func() string {
+		sid, _ := unix.Getsid(0)
+		return fmt.Sprint(os.Getpid(), os.Getppid(), unix.Getpgrp(), sid)
+	}
+	before := look()
+	if err := errors.Join(Start(), LimitRights(zero(), rights.Of(rights.Read))); err != nil {
+		return err
+	}
+	if now := look(); now != before {
+		return fmt.Errorf("ids were %s and are %s", before, now)
+	}
+	for _, options := range []int{unix.WNOHANG, unix.WNOHANG | unix.WALL, unix.WNOHANG | unix.WCLONE} {
+		if pid, err := unix.Wait4(-1, nil, options, nil); err != unix.ECHILD {
+			return fmt.Errorf("wait returns %d, %v", pid, err)
+		}
+	}
+	select {
+	case s := <-sigs:
+		return fmt.Errorf("signal %v", s)
+	case <-time.After(50 * time.Millisecond):
+	}
+	children, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(os.Getpid()) + "/children")
+	if err == nil && len(children) > 0 {
+		return fmt.Errorf("children: %s", children)
+	}
+	return nil
+}
+
+func everyThread() error {
+	const threads = 8
+	fd, start, errs := zero(), make(chan struct{}), make(chan error)
+	for range threads {
+		go func() {
+			runtime.LockOSThread()
+			<-start
+			_, err := unix.Write(fd, make([]byte, 1))
+			errs <- want("write on another thread", err, filecaps.ENOTCAPABLE)
+		}()
+	}
+	time.Sleep(10 * time.Millisecond)
+	if err := errors.Join(Start(), LimitRights(fd, rights.Of(rights.Read))); err != nil {
+		return err
+	}
+	close(start)
+	var all error
+	for range threads {
+		all = errors.Join(all, <-errs)
+	}
+	return all
+}
+
+func open() string {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	var out []string
+	for _, e := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil {
+			out = append(out, e.Name()+" "+target)
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+func noDescriptorLeft() error {
+	before := open()
+	if err := Start(); err != nil {
+		return err
+	}
+	if now := open(); now != before {
+		return fmt.Errorf("open before:\n%s\nnow:\n%s", before, now)
+	}
+	return nil
+}
+
+func secondStart() error {
+	if err := Start(); err != nil {
+		return err
+	}
+	if !Supervised() {
+		return errors.New("not supervised")
+	}
+	if err := Start(); err == nil {
+		return errors.New("a second supervisor")
+	}
+	return LimitRights(zero(), rights.Of(rights.Read))
+}
+
+// deadSupervisor: what would ask is refused, nothing passes.
+func deadSupervisor() error {
+	fd := zero()
+	if err := errors.Join(Start(), LimitRights(fd, rights.Of(rights.Read))); err != nil {
+		return err
+	}
+	for _, pid := range supervisorsOf(os.Getpid()) {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			return err
+		}
+	}
+	time.Sleep(50 * time.Millisecond)
+	_, err := unix.Dup(fd)
+	_, writeErr := unix.Write(fd, make([]byte, 1))
+	return errors.Join(want("dup", err, unix.ENOSYS), want("write", writeErr, filecaps.ENOTCAPABLE))
+}
+
+// manyRequests makes requests on many threads at once, which stack filters.
+func manyRequests() error {
+	if err := Start(); err != nil {
+		return err
+	}
+	const n = 32
+	errs := make(chan error)
+	for range n {
+		go func() {
+			fd := zero()
+			err := LimitRights(fd, rights.Of(rights.Read, rights.Fstat))
+			_, writeErr := unix.Write(fd, make([]byte, 1))
+			set, rightsErr := Rights(fd)
+			if set != rights.Of(rights.Read, rights.Fstat) {
+				rightsErr = errors.Join(rightsErr, fmt.Errorf("rights %v", set))
+			}
+			errs <- errors.Join(err, rightsErr, want("write", writeErr, filecaps.ENOTCAPABLE))
+		}()
+	}
+	var all error
+	for range n {
+		all = errors.Join(all, <-errs)
+	}
+	return all
+}
+
+func executedPrograms() error {
+	if err := errors.Join(Start(), LimitRights(zero(), rights.Of(rights.Read))); err != nil {
+		return err
+	}
+	out, err := exec.Command("/bin/sh", "-c", "echo a | cat; (sleep 0.01; echo b) & wait; ls / >/dev/null && echo c").Output()
+	if err != nil || string(out) != "a\nb\nc\n" {
+		return fmt.Errorf("%q, %v", out, err)
+	}
+	return nil
+}
+
+func closedStandard() error {
+	for fd := range 3 {
+		if err := unix.Close(fd); err != nil {
+			return err
+		}
+	}
+	return errors.Join(Start(), LimitRights(zero(), rights.Of(rights.Read)))
 }
