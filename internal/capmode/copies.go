@@ -32,6 +32,19 @@ func (w *Warden) copyAnswers() []answer {
 			}
 			return judged(c)
 		}},
+		{[]string{"ioctl"}, func(c *call) supervisor.Result {
+			switch uint32(c.Int(1)) {
+			case unix.FICLONERANGE, unix.FIDEDUPERANGE:
+				t := c.table()
+				defer t.Unlock()
+				if t.Len() > 0 {
+					// The source's number is in memory. Callers copy instead.
+					return supervisor.Errno(unix.EOPNOTSUPP)
+				}
+				return c.goOn(pin{int(c.Fd(0)), -1}, "there is no limited descriptor")
+			}
+			return judged(c)
+		}},
 		{[]string{"dup2"}, func(c *call) supervisor.Result {
 			if c.Fd(0) == c.Fd(1) {
 				return c.ifOpen(c.Fd(0))

@@ -159,7 +159,7 @@ func attachedGroups() []group {
 		{names: "preadv2 pwritev2 fstat fchmod fchown ftruncate fallocate flock ioctl fsync fdatasync syncfs sync_file_range fsetxattr " +
 			"fgetxattr flistxattr fremovexattr fstatfs readahead cachestat listen shutdown getsockname getpeername getsockopt " +
 			"setsockopt bind connect timerfd_settime timerfd_gettime inotify_add_watch inotify_rm_watch mq_timedsend mq_timedreceive " +
-			"mq_notify mq_getsetattr pidfd_send_signal fchdir vmsplice setns fanotify_mark sendfile tee splice copy_file_range epoll_ctl",
+			"mq_notify mq_getsetattr pidfd_send_signal fchdir vmsplice setns fanotify_mark process_madvise process_mrelease sendfile tee splice copy_file_range epoll_ctl",
 			rules: []Rule{judge()}},
 		{names: "fcntl", rules: []Rule{
 			ask(copiesFD).where(is("F_DUPFD, F_DUPFD_CLOEXEC", 1, unix.F_DUPFD, unix.F_DUPFD_CLOEXEC)),
@@ -229,6 +229,7 @@ func attachedGroups() []group {
 				is("RLIMIT_LOCKS", 1, rlimitLocks), notNull("a new limit", 2)),
 			pass(standalone),
 		}},
+		{names: "bpf", rules: []Rule{refuse(unix.EPERM, "names descriptors in memory")}},
 		{names: "pidfd_getfd", rules: []Rule{refuse(filecaps.ENOTCAPABLE, pastFD)}},
 		{names: "io_uring_setup io_uring_enter io_uring_register io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents",
 			rules: []Rule{refuse(unix.ENOSYS, pastFD+"; as on a kernel without it, libraries fall back to plain calls")}},
