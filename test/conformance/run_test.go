@@ -82,17 +82,23 @@ func runBatch(t *testing.T, exe string, col column, cases []Case) map[string]str
 	results := map[string]string{}
 	for len(cases) > 0 {
 		got, err := runChild(t, exe, col, cases)
-		for _, r := range got {
+		for i, r := range got {
+			if i >= len(cases) || r.Case != cases[i].Name {
+				// A copy of the process went on after its fork, or something else spoke.
+				err = fmt.Errorf("the result of %q came out of turn: %q", r.Case, r.Failure)
+				got = got[:i]
+				break
+			}
 			results[r.Case] = r.Failure
 		}
-		cases = cases[len(got):]
-		if len(cases) > 0 {
-			results[cases[0].Name] = fmt.Sprintf("the process ended at this case: %v", err)
-			cases = cases[1:]
-		} else if err != nil {
-			last := got[len(got)-1].Case
-			results[last] += fmt.Sprintf(" the process ended badly after this case: %v", err)
+		if err == nil && len(got) < len(cases) {
+			err = errors.New("it ended without an error")
 		}
+		last := min(len(got), len(cases)-1)
+		if err != nil {
+			results[cases[last].Name] += fmt.Sprintf(" the process ended badly at or after this case: %v", err)
+		}
+		cases = cases[last+1:]
 	}
 	return results
 }
