@@ -5,6 +5,10 @@
 //	go run ./bench                     # everything, about half an hour
 //	go run ./bench -quick              # fewer and smaller runs, a few minutes
 //	go run ./bench -run 'true|git' -out docs/performance.md
+//	go run ./bench -run '^library' -library docs/performance-library.md
+//
+// Then it measures the library: the same calls in a process that has confined
+// itself and in one that has not, whose names all begin with "library".
 //
 // As root it changes to an ordinary user for every tool alike: a sandbox that
 // root starts is not the usual case, and firejail refuses users that the
@@ -32,6 +36,7 @@ type config struct {
 	quick    bool
 	check    bool
 	out      string
+	library  string
 	dir      string
 	capsicum string
 	limit    time.Duration
@@ -53,7 +58,8 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	fs.IntVar(&c.count, "count", 0, "runs of each workload; 0 is what the workload asks for")
 	fs.BoolVar(&c.quick, "quick", false, "fewer runs and smaller workloads")
 	fs.BoolVar(&c.check, "check", false, "exit with status 1 when a target is missed")
-	fs.StringVar(&c.out, "out", "", "write the report to `file` too")
+	fs.StringVar(&c.out, "out", "", "write the command's report to `file` too")
+	fs.StringVar(&c.library, "library", "", "write the library's report to `file` too")
 	fs.StringVar(&c.dir, "dir", "/tmp", "`directory` for the workloads' files")
 	fs.StringVar(&c.capsicum, "capsicum", "", "the capsicum `binary`; built from ./cmd/capsicum when empty")
 	fs.DurationVar(&c.limit, "limit", 3*time.Minute, "a single run that takes longer is stopped and reported as such")
@@ -98,23 +104,40 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return publish(c, results, stdout)
+	library, err := measureLibrary(b, c, stderr)
+	if err != nil {
+		return err
+	}
+	n := 0
+	if len(results.rows) > 0 {
+		n += results.missed()
+		if err := publish(c.out, stdout, func(w io.Writer) { writeReport(w, results) }); err != nil {
+			return err
+		}
+	}
+	if library != nil {
+		n += missed(library.targets())
+		if err := publish(c.library, stdout, func(w io.Writer) { writeLibrary(w, library) }); err != nil {
+			return err
+		}
+	}
+	if c.check && n > 0 {
+		return fmt.Errorf("%d targets missed", n)
+	}
+	return nil
 }
 
-// publish prints the report, and keeps it where it was asked for.
-func publish(c config, results *results, stdout io.Writer) error {
+// publish prints a report, and keeps it in a file if one is named.
+func publish(file string, stdout io.Writer, write func(io.Writer)) error {
 	var text bytes.Buffer
-	writeReport(&text, results)
+	write(&text)
 	if _, err := stdout.Write(text.Bytes()); err != nil {
 		return fmt.Errorf("print report: %w", err)
 	}
-	if c.out != "" {
-		if err := os.WriteFile(c.out, text.Bytes(), 0o644); err != nil {
+	if file != "" {
+		if err := os.WriteFile(file, text.Bytes(), 0o644); err != nil {
 			return fmt.Errorf("keep report: %w", err)
 		}
-	}
-	if missed := results.missed(); c.check && missed > 0 {
-		return fmt.Errorf("%d targets missed", missed)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +19,7 @@ import (
 
 // writeReport prints everything as Markdown.
 func writeReport(w io.Writer, r *results) {
-	fmt.Fprintf(w, "# Performance\n\n%s\n\n", machine(r))
+	fmt.Fprintf(w, "# Performance\n\n%s\n\n", machine(r.taken, r.bed.quick))
 	fmt.Fprint(w, "Times are medians from start to exit, of runs that took turns. The factor is the ratio to the plain run.\n"+
 		"All tools ran as the same ordinary user, with the same trees granted where the tool can say it.\n"+
 		"Firejail without a profile hides nothing: it shows the whole host read-only, which is less work.\n\n")
@@ -30,7 +31,7 @@ func writeReport(w io.Writer, r *results) {
 		writeCalls(w, m)
 	}
 	writeTraps(w, rowsWhere(r, func(m row) bool { return !m.many && len(m.traps) > 0 }))
-	writeTargets(w, r)
+	writeTargetList(w, r.targets())
 }
 
 func rowsWhere(r *results, keep func(row) bool) []row {
@@ -44,7 +45,7 @@ func rowsWhere(r *results, keep func(row) bool) []row {
 }
 
 // machine says where the numbers come from.
-func machine(r *results) string {
+func machine(taken time.Time, quick bool) string {
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err != nil {
 		return "machine unknown: " + err.Error()
@@ -57,10 +58,10 @@ func machine(r *results) string {
 		}
 	}
 	size := ""
-	if r.bed.quick {
+	if quick {
 		size = " Quick run: small workloads, few runs; not for comparison."
 	}
-	return fmt.Sprintf("Measured %s on %s, by `go run ./bench`.%s", r.taken.Format("2006-01-02"), strings.Join(parts, ", "), size)
+	return fmt.Sprintf("Measured %s on %s, by `go run ./bench`.%s", taken.Format("2006-01-02"), strings.Join(parts, ", "), size)
 }
 
 func section(w io.Writer, title string, rows []row, any bool) {
@@ -234,8 +235,12 @@ func ratio(a, b cell) float64 {
 }
 
 func (r *results) missed() int {
+	return missed(r.targets())
+}
+
+func missed(list []target) int {
 	n := 0
-	for _, t := range r.targets() {
+	for _, t := range list {
 		if !t.met() {
 			n++
 		}
@@ -243,8 +248,7 @@ func (r *results) missed() int {
 	return n
 }
 
-func writeTargets(w io.Writer, r *results) {
-	list := r.targets()
+func writeTargetList(w io.Writer, list []target) {
 	if len(list) == 0 {
 		return
 	}

@@ -1,0 +1,163 @@
+// Prints how long single calls on descriptors that were handed over take: "name
+// nanoseconds" a line. With "fork N" it makes N children that stay, and prints how
+// long each took.
+#include <err.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int data, left, right, dir, queue;
+static char byte;
+
+static void want(int got, int wanted, const char *what) {
+	if (got != wanted) err(1, "%s: %d", what, got);
+}
+
+static void read_byte(void) { want(read(data, &byte, 1), 1, "read"); }
+static void write_byte(void) { want(write(data, &byte, 1), 1, "write"); }
+static void pread_byte(void) { want(pread(data, &byte, 1, 9), 1, "pread"); }
+static void pwrite_byte(void) { want(pwrite(data, &byte, 1, 9), 1, "pwrite"); }
+static void seek(void) { want(lseek(data, 0, SEEK_SET), 0, "lseek"); }
+
+static void send_receive(void) {
+	want(sendto(left, &byte, 1, 0, NULL, 0), 1, "sendto");
+	want(recvfrom(right, &byte, 1, 0, NULL, NULL), 1, "recvfrom");
+}
+
+static void map(void) {
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, data, 0);
+	if (p == MAP_FAILED) err(1, "mmap");
+	munmap(p, 4096);
+}
+
+static void poll_now(void) {
+	struct pollfd p = {data, POLLIN, 0};
+	want(poll(&p, 1, 0), 1, "poll");
+	want(p.revents, POLLIN, "poll's answer");
+}
+
+static void epoll_now(void) {
+	struct epoll_event e;
+	want(epoll_wait(queue, &e, 1, 0), 0, "epoll_wait");
+}
+
+static void status(void) {
+	struct stat st;
+	want(fstat(data, &st), 0, "fstat");
+}
+
+static int copy(void) { return dup(data); }
+
+static int open_beneath(void) { return openat(dir, "data", O_RDWR | O_CLOEXEC); }
+
+static void status_beneath(void) {
+	struct stat st;
+	want(fstatat(dir, "data", &st, 0), 0, "fstatat");
+}
+
+static const struct {
+	const char *name;
+	void (*call)(void);
+	int slow; // asks, so a tenth of the runs will do
+} calls[] = {
+	{"read", read_byte, 0}, {"write", write_byte, 0}, {"pread", pread_byte, 0}, {"pwrite", pwrite_byte, 0}, {"lseek", seek, 0},
+	{"mmap + munmap", map, 0}, {"sendto + recvfrom", send_receive, 0}, {"epoll_wait", epoll_now, 0}, {"poll", poll_now, 1},
+	{"fstat", status, 1}, {"fstatat", status_beneath, 1},
+};
+
+// What makes descriptors, which are closed after every hundred.
+static const struct {
+	const char *name, *closing;
+	int (*call)(void);
+} makers[] = {
+	{"dup", "close, after dup", copy},
+	{"openat", "close, after openat", open_beneath},
+};
+
+static double now(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+// measure times the first n calls of the table, on the file that data is now.
+static void measure(size_t n, int times, const char *where) {
+	for (size_t i = 0; i < n; i++) {
+		int runs = calls[i].slow ? times / 10 : times;
+		lseek(data, 0, SEEK_SET);
+		for (int k = 0; k < runs / 10; k++) calls[i].call();
+		double from = now();
+		for (int k = 0; k < runs; k++) calls[i].call();
+		printf("%s%s\t%.1f\n", calls[i].name, where, (now() - from) / runs);
+	}
+}
+
+static void measure_makers(int times) {
+	enum { batch = 100 };
+	int made[batch];
+	for (size_t i = 0; i < sizeof makers / sizeof *makers; i++) {
+		double making = 0, closing = 0;
+		int rounds = times / 10 / batch + 1;
+		for (int k = -1; k < rounds; k++) { // the first one fills caches
+			double from = now();
+			for (int n = 0; n < batch; n++)
+				if ((made[n] = makers[i].call()) < 0) err(1, "%s", makers[i].name);
+			double between = now();
+			for (int n = 0; n < batch; n++) close(made[n]);
+			if (k >= 0) making += between - from, closing += now() - between;
+		}
+		printf("%s\t%.1f\n", makers[i].name, making / rounds / batch);
+		printf("%s\t%.1f\n", makers[i].closing, closing / rounds / batch);
+	}
+}
+
+// forks makes n children one after the other, each of which makes a call that asks
+// and then stays.
+static void forks(int n) {
+	int told[2];
+	struct stat st;
+	if (pipe(told) < 0) err(1, "pipe");
+	double from = now();
+	for (int i = 0; i < n; i++) {
+		switch (fork()) {
+		case -1:
+			err(1, "fork %d", i);
+		case 0:
+			if (fstat(data, &st) < 0) _exit(1);
+			write(told[1], "x", 1);
+			pause();
+			_exit(0);
+		}
+		want(read(told[0], &byte, 1), 1, "a child");
+	}
+	printf("%d processes\t%.1f\n", n, (now() - from) / n);
+	fflush(stdout);
+	kill(0, SIGKILL);
+}
+
+int main(int argc, char **argv) {
+	if (argc == 4 && !strcmp(argv[1], "fork")) {
+		setpgid(0, 0);
+		data = atoi(argv[3]);
+		forks(atoi(argv[2]));
+	}
+	if (argc != 8) errx(2, "usage: held count data left right dir beneath queue");
+	data = atoi(argv[2]), left = atoi(argv[3]), right = atoi(argv[4]), dir = atoi(argv[5]), queue = atoi(argv[7]);
+	measure(sizeof calls / sizeof *calls, atoi(argv[1]), "");
+	measure_makers(atoi(argv[1]));
+	const size_t hot = 6; // as many rows of the table
+	data = atoi(argv[6]);
+	measure(hot, atoi(argv[1]), ", opened beneath");
+	return 0;
+}
