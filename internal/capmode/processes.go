@@ -19,9 +19,9 @@ func (w *Warden) processAnswers() []answer {
 		{[]string{"clone"}, func(c *call) supervisor.Result { return c.fork(c.Arg(0)&unix.CLONE_FILES != 0) }},
 		{[]string{"execve"}, func(c *call) supervisor.Result { return c.execute(-1) }},
 		{[]string{"execveat"}, executeAt},
-		{[]string{"kill", "tkill", "rt_sigqueueinfo"}, func(c *call) supervisor.Result { return c.signals(c.Int(0)) }},
-		{[]string{"tgkill", "rt_tgsigqueueinfo"}, func(c *call) supervisor.Result { return c.signals(c.Int(0)) }},
-		{[]string{"pidfd_open"}, func(c *call) supervisor.Result { return c.signals(c.Int(0)) }},
+		{[]string{"kill", "rt_sigqueueinfo", "tgkill", "rt_tgsigqueueinfo", "pidfd_open", "getpgid", "getsid"}, onSelf},
+		{[]string{"tkill", "prlimit64", "sched_setparam", "sched_getparam", "sched_setscheduler", "sched_getscheduler", "sched_setattr",
+			"sched_getattr", "sched_setaffinity", "sched_getaffinity", "sched_rr_get_interval", "get_robust_list"}, onOwnThread},
 	}
 }
 
@@ -35,12 +35,22 @@ func (c *call) fork(share bool) supervisor.Result {
 	return supervisor.Continue("only registers were looked at; what happens to the table meanwhile is noted for the child too")
 }
 
-// signals lets a process in capability mode signal, and open, only itself.
-func (c *call) signals(id int32) supervisor.Result {
-	if c.p.table.Mode() && int(id) != c.p.pid && !(c.Name == "tkill" && c.ownThread(int(id))) {
+const whoAsks = "only registers were looked at, and who asks"
+
+// onSelf lets a process in capability mode act only on itself.
+func onSelf(c *call) supervisor.Result {
+	if c.p.table.Mode() && int(c.Int(0)) != c.p.pid {
 		return supervisor.Errno(eCapMode)
 	}
-	return supervisor.Continue("only registers were looked at, and who asks")
+	return supervisor.Continue(whoAsks)
+}
+
+// onOwnThread lets a process in capability mode act only on its own threads.
+func onOwnThread(c *call) supervisor.Result {
+	if c.p.table.Mode() && !c.ownThread(int(c.Int(0))) {
+		return supervisor.Errno(eCapMode)
+	}
+	return supervisor.Continue(whoAsks)
 }
 
 func (c *call) ownThread(tid int) bool {

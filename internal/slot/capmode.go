@@ -116,7 +116,7 @@ func pathGroups() []modeGroup {
 		lookupGroup("symlinkat", 1),
 		lookupGroup("linkat renameat renameat2", 0, 2),
 		{"newfstatat statx utimensat futimesat", "a name, or none", []clause{ecapmode(is(0, atCWD))}, []clause{notcapable(notNull(1))}},
-		{"execveat", "only a program that is held open", []clause{ecapmode(is(0, atCWD)), ecapmode(hasNone(4, unix.AT_EMPTY_PATH))},
+		{"execveat", "only a program that is held open", []clause{ecapmode(is(0, atCWD))},
 			[]clause{ecapmode()}},
 		{"fanotify_init", "its events open any file", always, nil},
 		{"fanotify_mark", "marks of whole mounts and file systems are global",
@@ -177,15 +177,19 @@ func processGroups() []modeGroup {
 		{"clone unshare", "a new namespace is full of global names", []clause{ecapmode(hasAny(0, newNamespaces))}, nil},
 		{"clone3", "its flags are in memory; libraries then use clone, as before Linux 5.3", []clause{{nil, unix.ENOSYS}}, nil},
 		{"setns", "", always, nil},
-		{"kill rt_sigqueueinfo tgkill rt_tgsigqueueinfo", "only the process itself", nil, []clause{ecapmode(isNot(0, ownPID))}},
+		{"kill rt_sigqueueinfo rt_tgsigqueueinfo", "only the process itself", nil, always},
+		// The number in a static filter is that of a child's parent, too. So nothing but
+		// what a Go runtime lives by passes, a signal that is ignored elsewhere.
+		{"tgkill", "only the process itself", nil, []clause{ecapmode(isNot(0, ownPID)), ecapmode(isNot(2, uint64(unix.SIGURG)))}},
 		{"tkill", "any thread has a number", nil, []clause{ecapmode()}},
 		{"pidfd_send_signal", "a held process", nil, nil},
-		{"pidfd_open", "only the process itself", nil, []clause{ecapmode(isNot(0, ownPID))}},
+		{"pidfd_open", "only the process itself", nil, always},
 		{"pidfd_getfd ptrace kcmp process_vm_readv process_vm_writev process_madvise process_mrelease setpgid",
 			"processes are named by number", always, nil},
 		{"getpgid getsid sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_setattr sched_getattr " +
-			"sched_setaffinity sched_getaffinity sched_rr_get_interval get_robust_list prlimit64 migrate_pages move_pages",
-			"only the process itself", selfOnly(0), nil},
+			"sched_setaffinity sched_getaffinity sched_rr_get_interval get_robust_list prlimit64",
+			"only the process itself, whose threads have numbers too", nil, selfOnly(0)},
+		{"migrate_pages move_pages", "only the process itself", selfOnly(0), nil},
 		{"getpriority setpriority", "only the process itself", []clause{
 			ecapmode(isNot(0, unix.PRIO_PROCESS)), ecapmode(isNot(1, 0)),
 		}, nil},

@@ -70,6 +70,9 @@ const (
 	globalFD   = "no descriptor is involved"
 	pastFD     = "works on descriptors without a call the filter sees, or past their numbers"
 	standalone = "about no descriptor"
+	itself     = "about the process itself"
+	whose      = "in capability mode a process has only itself, and a filter does not know who asks"
+	whoAsks    = "only registers are looked at, and who asks"
 )
 
 // stackedNumber returns the tests that register arg is a number that filters are stacked
@@ -100,6 +103,11 @@ func onNumber(arg int, bits uint32, standard ...uint64) []Rule {
 		out = append(out, pass(standardFD).where(is("a standard descriptor", arg, standard...)))
 	}
 	return append(out, judge())
+}
+
+// onProcess are the rules of calls on the process or thread in register 0.
+func onProcess() []Rule {
+	return []Rule{pass(itself).where(is("itself", 0, 0)), ask(whose).mayContinue(whoAsks)}
 }
 
 // judge is the rule of calls that take descriptors and are not made often enough to
@@ -168,7 +176,7 @@ func attachedGroups() []group {
 		}},
 		{names: "signalfd signalfd4", rules: []Rule{pass(globalFD).where(is("-1", 0, low32)), judge()}},
 		{names: "waitid", rules: []Rule{pass(standalone).where(isNot("not P_PIDFD", 0, unix.P_PIDFD)), judge()}},
-		{names: "pidfd_open", rules: []Rule{ask("in capability mode a process has only itself").mayContinue("only registers are looked at, and who asks")}},
+		{names: "pidfd_open", rules: []Rule{ask(whose).mayContinue(whoAsks)}},
 
 		{names: "dup dup2 dup3 accept accept4", rules: []Rule{ask(copiesFD)}},
 		{names: "close", rules: []Rule{
@@ -216,9 +224,10 @@ func attachedGroups() []group {
 			pass(standalone),
 		}},
 		{names: "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo", rules: []Rule{
-			ask("in capability mode a process signals only itself, and a filter does not know who asks").mayContinue(
-				"only registers are looked at, and who asks"),
+			ask(whose).mayContinue(whoAsks),
 		}},
+		{names: "getpgid getsid sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_setattr sched_getattr " +
+			"sched_setaffinity sched_getaffinity sched_rr_get_interval get_robust_list", rules: onProcess()},
 		{names: "setrlimit", rules: []Rule{
 			refuse(unix.EPERM, "the kernel ignores this limit; the supervisor keeps there which table a child was forked with").where(
 				is("RLIMIT_LOCKS", 0, rlimitLocks)),
@@ -227,7 +236,8 @@ func attachedGroups() []group {
 		{names: "prlimit64", rules: []Rule{
 			refuse(unix.EPERM, "the kernel ignores this limit; the supervisor keeps there which table a child was forked with").where(
 				is("RLIMIT_LOCKS", 1, rlimitLocks), notNull("a new limit", 2)),
-			pass(standalone),
+			pass(itself).where(is("itself", 0, 0)),
+			ask(whose).mayContinue(whoAsks),
 		}},
 		{names: "bpf", rules: []Rule{refuse(unix.EPERM, "names descriptors in memory")}},
 		{names: "pidfd_getfd", rules: []Rule{refuse(filecaps.ENOTCAPABLE, pastFD)}},

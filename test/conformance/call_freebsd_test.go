@@ -78,6 +78,8 @@ func systemInheritanceCases() []Case { return nil }
 
 func mountNothing() error { return unix.Chflags("/", 0) }
 
+func acceptOne(fd int) (int, error) { n, _, err := unix.Accept(fd); return n, err }
+
 func selfDup2(fd int) error { return unix.Dup2(fd, fd) }
 
 func systemLookupCases() []Case { return nil }

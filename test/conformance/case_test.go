@@ -32,6 +32,12 @@ type Case struct {
 	Make func(t *T) func() error
 }
 
+// statically is a case that comes out in another way where there is no supervisor.
+func statically(c Case, w Want) Case {
+	c.Static = &w
+	return c
+}
+
 // phase is the kind of process that a case runs in.
 type phase int
 

@@ -492,7 +492,7 @@ func messages(to *unix.RawSockaddrInet4) uintptr {
 
 func systemSocketDrivers() []driver {
 	return []driver{
-		{op: "accept4", asks: true, make: onSocket(listener, func(fd int) error { _, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC); return err })},
+		{op: "accept4", asks: true, make: onSocket(listener, func(fd int) error { return try(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_CLOEXEC) })},
 		{op: "accept", form: "the old call", asks: true, make: onSocket(listener, func(fd int) error { return try(unix.SYS_ACCEPT, uintptr(fd), 0, 0) })},
 		{op: "sendmmsg", form: "without an address", asks: true, make: onSocket(aSocket, func(fd int) error {
 			return try(unix.SYS_SENDMMSG, uintptr(fd), messages(nil), 1, 0)

@@ -16,6 +16,15 @@ import (
 // selfDup2 makes a descriptor a copy of itself, which dup3 calls an error.
 func selfDup2(fd int) error { return oldDup2(fd, fd) }
 
+// acceptOne is accept without what the package unix asks of the listener besides.
+func acceptOne(fd int) (int, error) {
+	n, _, e := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_CLOEXEC, 0, 0)
+	if e != 0 {
+		return -1, e
+	}
+	return int(n), nil
+}
+
 func systemInheritanceCases() []Case {
 	cases := []Case{
 		{Name: "inheritance/dup3 of a descriptor over itself", Want: is(unix.EINVAL), Static: ptr(is(unix.EINVAL).or(refused)), Make: func(t *T) func() error {

@@ -141,9 +141,10 @@ func hasCommands(fd int, ioctls []uint, fcntls rights.Fcntls) error {
 
 // acceptCases are of a connection that comes from a listener.
 func acceptCases() []Case {
-	union := rights.Of(rights.Accept, rights.Read, rights.Getsockname)
+	// The package unix asks for a socket option after getsockname.
+	union := rights.Of(rights.Accept, rights.Read, rights.Getsockname, rights.Getsockopt)
 	accepted := func(fd int) int {
-		to, _, err := unix.Accept(fd)
+		to, err := acceptOne(fd)
 		stop("accept", err)
 		return to
 	}
@@ -388,7 +389,7 @@ func lowestCases() []Case {
 		low("openat", func(t *T) int { fd, _ := t.folder(); return fd }, func(fd int) (int, error) {
 			return unix.Openat(fd, "file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		}),
-		low("accept", listener, func(fd int) (int, error) { to, _, err := unix.Accept(fd); return to, err }),
+		low("accept", listener, acceptOne),
 		low("open after a close of a limited number", (*T).file, func(fd int) (int, error) {
 			stop("dup2", dup2(fd, hole-5))
 			stop("close", unix.Close(hole-5))

@@ -52,4 +52,4 @@ func oldPathCalls() map[string]func(path, other uintptr) error {
 // oldUntried are operations that this architecture has.
 var oldUntried = map[string]string{}
 
-func oldDup2(from, to int) error { return unix.Dup2(from, to) }
+func oldDup2(from, to int) error { return try(unix.SYS_DUP2, uintptr(from), uintptr(to)) }

@@ -22,15 +22,15 @@ func processCases() []Case {
 		}}
 	}
 	cases := []Case{
-		signal("itself", success, os.Getpid(), 0),
-		signal("itself with a signal", success, os.Getpid(), unix.SIGURG),
+		statically(signal("itself", success, os.Getpid(), 0), either),
+		statically(signal("itself with a signal", success, os.Getpid(), unix.SIGURG), either),
 		signal("its parent", capMode, os.Getppid(), 0),
 		signal("its group", capMode, 0, 0),
 		signal("another group", capMode, -os.Getppid(), 0),
 		signal("everybody", capMode, -1, 0),
 		signal("the first process", capMode, 1, 0),
 		signal("nobody", capMode, 1<<22+1, 0),
-		signal("itself with no signal at all", invalid, os.Getpid(), 999),
+		statically(signal("itself with no signal at all", invalid, os.Getpid(), 999), invalid.or(refused)),
 		{Name: "processes/numbers", In: entered, Want: success, Make: func(*T) func() error {
 			pid, parent, group := os.Getpid(), os.Getppid(), unix.Getpgrp()
 			return func() error {

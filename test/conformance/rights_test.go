@@ -509,7 +509,7 @@ func addressed(op string, asks bool, send func(fd int, to unix.Sockaddr) error) 
 
 func socketDrivers() []driver {
 	return []driver{
-		{op: "accept", asks: true, make: onSocket(listener, func(fd int) error { _, _, err := unix.Accept(fd); return err })},
+		{op: "accept", asks: true, make: onSocket(listener, func(fd int) error { _, err := acceptOne(fd); return err })},
 		{op: "bind", make: onSocket(inet, func(fd int) error { return unix.Bind(fd, loopback(0)) })},
 		{op: "connect", make: func(t *T) call {
 			to := need(unix.Getsockname(listener(t)))
