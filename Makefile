@@ -31,7 +31,7 @@ escape: ## the attacks of docs/threat-model.md, each race for a minute
 	$(GO) test -count=1 -v -timeout 2h $(TESTFLAGS) ./test/escape -escape.duration=60s
 
 conformance: ## every case of Capsicum in every column, and a table
-	$(GO) test -count=1 -v -timeout 30m -run TestConformance $(TESTFLAGS) ./test/conformance -conformance.full -conformance.strict
+	$(GO) test -count=1 -v -timeout 30m -run TestConformance $(TESTFLAGS) ./test/conformance -conformance.full
 
 kernels: ## a check list under Debian's stock kernels, in an emulated machine
 	test/kernels/run

@@ -194,27 +194,3 @@ func tail(s string) string {
 	}
 	return s
 }
-
-// unfinished are cases of which each stands for a part of the supervised form.
-var unfinished = []string{
-	"inheritance/dup: enforced", "inheritance/accept: enforced", "inheritance/SCM_RIGHTS: rights",
-	"inheritance/an unlimited descriptor over a limited number", "lookup/capability mode: a file",
-	"lookup/rights limited: a file", "poll/one with and one without", "exec/a static program",
-}
-
-// isFinished asks whether the form with a supervisor is there at all. As long as
-// one of its parts is missing, there is none to be tested.
-func isFinished(t *testing.T, exe string, uid int) bool {
-	t.Helper()
-	for _, name := range unfinished {
-		c, ok := byName()[name]
-		if !ok {
-			continue // a case of another system
-		}
-		if failure := runBatch(t, exe, column{uid: uid}, []Case{c})[name]; failure != "" {
-			t.Logf("the supervised form is not finished: %s: %s", name, failure)
-			return false
-		}
-	}
-	return true
-}
