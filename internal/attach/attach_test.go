@@ -43,6 +43,8 @@ var cases = map[string]func() error{
 	"many requests":       manyRequests,
 	"executed programs":   executedPrograms,
 	"closed standard fds": closedStandard,
+	"another user":        anotherUser,
+	"not dumpable":        notDumpable,
 }
 
 // TestCases runs every case as whoever runs the test, and as an ordinary user.
@@ -289,4 +291,62 @@ func closedStandard() error {
 		}
 	}
 	return errors.Join(Start(), LimitRights(zero(), rights.Of(rights.Read)))
+}
+
+// anotherUser: a program that drops to a user after it attached is lent nothing of
+// its supervisor's.
+func anotherUser() error {
+	if os.Geteuid() != 0 {
+		return nil // nobody else can
+	}
+	dir, err := os.MkdirTemp("", "attach")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	for name, mode := range map[string]os.FileMode{"secret": 0o600, "public": 0o644} {
+		if err := os.WriteFile(dir+"/"+name, nil, mode); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(Start(), LimitRights(fd, rights.Of(rights.Read, rights.Seek, rights.Lookup, rights.Fstat)))
+	if err != nil {
+		return err
+	}
+	if n, err := unix.Openat(fd, "secret", unix.O_RDONLY, 0); err != nil {
+		return fmt.Errorf("as root: %w", err)
+	} else if err := unix.Close(n); err != nil {
+		return err
+	}
+	if err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(1500, 1500, 1500), syscall.Setresuid(1500, 1500, 1500)); err != nil {
+		return err
+	}
+	_, secret := unix.Openat(fd, "secret", unix.O_RDONLY, 0)
+	_, public := unix.Openat(fd, "public", unix.O_RDONLY, 0)
+	_, above := unix.Openat(fd, "..", unix.O_RDONLY, 0)
+	err = errors.Join(public, want("a file of root's", secret, unix.EACCES), want("above", above, filecaps.ENOTCAPABLE))
+	return errors.Join(err, Enter())
+}
+
+// notDumpable: a supervisor of the same user can't look into such a process, and
+// refuses it everything that it would have to look at.
+func notDumpable() error {
+	fd := zero()
+	err := errors.Join(Start(), LimitRights(fd, rights.Of(rights.Read)), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
+	if err != nil {
+		return err
+	}
+	_, err = unix.Write(fd, make([]byte, 1))
+	err = want("write", err, filecaps.ENOTCAPABLE)
+	if _, dup := unix.Dup(fd); os.Geteuid() != 0 && dup == nil {
+		err = errors.Join(err, errors.New("dup of what nobody could look at"))
+	}
+	return err
 }

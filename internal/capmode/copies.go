@@ -1,8 +1,6 @@
 package capmode
 
 import (
-	"math"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/fdtable"
@@ -97,15 +95,6 @@ func (c *call) duplicate(low int32, cloexec bool) supervisor.Result {
 		return supervisor.Errno(unix.EINVAL)
 	}
 	return c.give(t, f, caps, int(low), cloexec)
-}
-
-// openLimit is the caller's RLIMIT_NOFILE.
-func (c *call) openLimit() (int, error) {
-	var l unix.Rlimit
-	if err := unix.Prlimit(c.TID(), unix.RLIMIT_NOFILE, nil, &l); err != nil {
-		return 0, err
-	}
-	return int(min(l.Cur, math.MaxInt32)), c.Check()
 }
 
 // give puts f under a number that suits its rights and answers that number. The

@@ -154,11 +154,11 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 		p.life.Close()
 		w.tables.Exit(tgid)
 	}
-	label, err := readLabel(c, tgid)
+	mark, err := label.soft(c, tgid)
 	if err != nil {
 		return nil, err
 	}
-	t, err := w.tables.Born(label, tgid)
+	t, err := w.tables.Born(mark, tgid)
 	if err != nil {
 		return nil, errors.Join(eNotCapable, err)
 	}
@@ -167,32 +167,6 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 	}
 	w.procs[tgid] = p
 	return p, c.Check()
-}
-
-// The kernel has ignored RLIMIT_LOCKS since Linux 2.4 and hands it on by fork: it
-// tells which table a new process was forked from, even when its parent is gone.
-// The filter keeps the process from setting it.
-const limitLocks = 10
-
-func readLabel(c *supervisor.Call, pid int) (uint64, error) {
-	var l unix.Rlimit
-	if err := unix.Prlimit(pid, limitLocks, nil, &l); err != nil {
-		return 0, fmt.Errorf("read label of process %d: %w", pid, err)
-	}
-	return l.Cur, c.Check()
-}
-
-func writeLabel(c *supervisor.Call, pid int, label uint64) error {
-	l := unix.Rlimit{Cur: label, Max: unix.RLIM_INFINITY}
-	var old unix.Rlimit
-	if err := unix.Prlimit(pid, limitLocks, nil, &old); err != nil {
-		return fmt.Errorf("read label of process %d: %w", pid, err)
-	}
-	l.Max = old.Max
-	if err := unix.Prlimit(pid, limitLocks, &l, nil); err != nil {
-		return fmt.Errorf("label process %d: %w", pid, err)
-	}
-	return c.Check()
 }
 
 // pin is a call that was let go on: thread tid looks number fd up, if it has not

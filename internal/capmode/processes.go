@@ -28,8 +28,7 @@ func (w *Warden) processAnswers() []answer {
 // fork lets a fork go on. The child is told by its label, which it gets from its
 // parent.
 func (c *call) fork(share bool) supervisor.Result {
-	label := c.w.tables.Fork(c.p.table, share)
-	if err := writeLabel(c.Call, c.p.pid, label); err != nil {
+	if err := c.writeLabel(c.w.tables.Fork(c.p.table, share)); err != nil {
 		return fail(err)
 	}
 	return supervisor.Continue("only registers were looked at; what happens to the table meanwhile is noted for the child too")
