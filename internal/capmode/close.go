@@ -67,14 +67,14 @@ func (p *process) dropClosed(c *supervisor.Call) {
 	p.table.Lock()
 	defer p.table.Unlock()
 	p.mu.Lock()
-	list := p.closing
-	later := len(list) - min(len(list), most)
-	p.closing = append([]int(nil), list[:later]...)
+	list := p.closing[:min(len(p.closing), most)]
+	p.closing = append([]int(nil), p.closing[len(list):]...)
 	p.mu.Unlock()
-	for _, fd := range list[later:] {
+	for _, fd := range list {
 		f, err := c.DupFull(int32(fd))
 		f.Close()
-		if err == unix.EBADF {
+		// A thread that another's exec ends has no descriptors any more, its process has.
+		if err == unix.EBADF && c.Check() == nil {
 			p.table.Drop(fd)
 		} else if _, limited := p.table.Slot(fd); limited {
 			p.closes(fd)

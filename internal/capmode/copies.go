@@ -77,15 +77,19 @@ func (c *call) ifOpen(fd int32) supervisor.Result {
 
 // duplicate is dup and F_DUPFD: a copy under a free number from low on.
 func (c *call) duplicate(low int32, cloexec bool) supervisor.Result {
+	const free = "an unlimited descriptor is copied, and its number keeps its meaning"
 	t := c.table()
 	defer t.Unlock()
+	if _, limited := t.Slot(int(c.Fd(0))); !limited {
+		return c.goOn(pin{int(c.Fd(0)), -1}, free)
+	}
 	f, caps, err := c.held(t, c.Fd(0))
 	if err != nil {
 		return fail(err)
 	}
 	defer f.Close()
 	if caps.IsFull() {
-		return c.goOn(pin{int(c.Fd(0)), -1}, "an unlimited descriptor is copied, and its number keeps its meaning")
+		return c.goOn(pin{int(c.Fd(0)), -1}, free)
 	}
 	limit, err := c.openLimit()
 	if err != nil {
@@ -155,6 +159,10 @@ func (c *call) put(t *fdtable.Table, f *sys.FD, caps filecaps.Caps, n int, cloex
 func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
 	t := c.table()
 	defer t.Unlock()
+	_, limited := t.Slot(int(from))
+	if _, before := t.Slot(int(to)); !limited && !before && t.Stacked(int(to)).IsFull() {
+		return c.goOn(pin{int(from), -1}, "an unlimited descriptor takes another's place, and its number keeps its meaning")
+	}
 	limit, err := c.openLimit()
 	if err != nil {
 		return fail(err)
@@ -229,7 +237,12 @@ func (c *call) accept(flags int) supervisor.Result {
 	if flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0 {
 		return supervisor.Errno(unix.EINVAL)
 	}
+	const free = "an unlimited listener gives unlimited connections, and its number keeps its meaning"
 	t := c.table()
+	if _, limited := t.Slot(int(c.Fd(0))); !limited {
+		defer t.Unlock()
+		return c.goOn(pin{int(c.Fd(0)), -1}, free)
+	}
 	f, caps, err := c.held(t, c.Fd(0))
 	t.Unlock()
 	if err != nil {
@@ -240,7 +253,7 @@ func (c *call) accept(flags int) supervisor.Result {
 	case !caps.Rights.IsSet(rights.Accept):
 		return supervisor.Errno(eNotCapable)
 	case caps.IsFull():
-		return c.goOn(pin{int(c.Fd(0)), -1}, "an unlimited listener gives unlimited connections, and its number keeps its meaning")
+		return c.goOn(pin{int(c.Fd(0)), -1}, free)
 	}
 	c.Yield()
 	var n int

@@ -110,11 +110,11 @@ func (p *process) left(e *exec) {
 	if !p.take(e) {
 		return
 	}
-	p.table.Lock()
+	// What was marked at the look need not have been at the exec, and not only an exec
+	// moves a stack: a slot goes when its number is seen to be closed.
 	for _, fd := range e.closed {
-		p.table.Drop(fd)
+		p.closes(fd)
 	}
-	p.table.Unlock()
 	e.letGo()
 }
 

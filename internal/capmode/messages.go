@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/notify"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
@@ -21,6 +22,8 @@ func (w *Warden) messageAnswers() []answer {
 		{[]string{"recvmmsg"}, receiveMessages},
 	}
 }
+
+const nothingLimited = "there is no limited descriptor that could be passed on"
 
 const (
 	headerSize  = 56 // struct msghdr
@@ -50,19 +53,27 @@ func (c *call) header(addr uint64) (header, error) {
 	return header{word(0), uint32(word(8)), word(16), word(24), word(32), word(40)}, nil
 }
 
+// plain reports whether the caller's socket is not limited, nothing else that it
+// holds is, and addresses may be used: then it sends and receives by itself.
+func (c *call) plain() bool {
+	t := c.table()
+	defer t.Unlock()
+	return t.Len() == 0 && !c.p.table.Mode()
+}
+
 // socket is the caller's socket and what it permits.
-func (c *call) socket(need rights.Right) (*sys.FD, filecaps.Caps, bool, error) {
+func (c *call) socket(need rights.Right) (*sys.FD, filecaps.Caps, error) {
 	t := c.table()
 	defer t.Unlock()
 	f, caps, err := c.held(t, c.Fd(0))
 	if err != nil {
-		return nil, caps, false, err
+		return nil, caps, err
 	}
 	if !caps.Rights.IsSet(need) {
 		f.Close()
-		return nil, caps, false, eNotCapable
+		return nil, caps, eNotCapable
 	}
-	return f, caps, t.Len() > 0, nil
+	return f, caps, nil
 }
 
 // piece is a part of the caller's memory.
@@ -88,14 +99,14 @@ func (c *call) piecesOf(h header) ([]piece, uint64, error) {
 // descriptor takes its place. A process that holds none, and has none to pass on,
 // sends by itself.
 func sendMessage(c *call) supervisor.Result {
-	f, caps, limited, err := c.socket(rights.Write)
+	if c.plain() {
+		return c.goOn(pin{int(c.Fd(0)), -1}, nothingLimited)
+	}
+	f, caps, err := c.socket(rights.Write)
 	if err != nil {
 		return fail(err)
 	}
 	defer f.Close()
-	if !limited && !c.p.table.Mode() {
-		return c.goOn(pin{int(c.Fd(0)), -1}, "there is no limited descriptor that could be passed on")
-	}
 	n, err := c.sendOne(f, caps, c.Arg(1), int(c.Int(2)))
 	if err != nil {
 		return fail(err)
@@ -104,14 +115,14 @@ func sendMessage(c *call) supervisor.Result {
 }
 
 func sendMessages(c *call) supervisor.Result {
-	f, caps, limited, err := c.socket(rights.Write)
+	if c.plain() {
+		return c.goOn(pin{int(c.Fd(0)), -1}, nothingLimited)
+	}
+	f, caps, err := c.socket(rights.Write)
 	if err != nil {
 		return fail(err)
 	}
 	defer f.Close()
-	if !limited && !c.p.table.Mode() {
-		return c.goOn(pin{int(c.Fd(0)), -1}, "there is no limited descriptor that could be passed on")
-	}
 	sent := uint32(0)
 	for count := min(uint32(c.Arg(2)), maxMessages); sent < count; sent++ {
 		at := c.Arg(1) + uint64(sent)*entrySize
@@ -243,18 +254,50 @@ func eachControl(buf []byte, f func(level, typ uint32, body []byte) error) error
 	return nil
 }
 
-var errNoRoom = errors.New("no room for descriptors")
+const noRoom = "a message without room for descriptors, or on a socket that brings none, brings nothing that could be used"
 
 // receiveMessage receives for the caller where descriptors may come.
-func receiveMessage(c *call) supervisor.Result {
-	f, _, _, err := c.socket(rights.Read)
+func receiveMessage(c *call) supervisor.Result { return c.receive(int(c.Int(2)), 1) }
+
+// receiveMessages is recvmmsg, which may always return fewer messages than there
+// is room for.
+func receiveMessages(c *call) supervisor.Result {
+	return c.receive(int(c.Int(3))&^unix.MSG_WAITFORONE, min(int(uint32(c.Arg(2))), 1))
+}
+
+// receive takes up to one message into the structure that argument 1 points to.
+// Where the message's memory can't be looked at, because nobody may look into the
+// process, a limited descriptor does not come either: what stands for it does.
+func (c *call) receive(flags, count int) supervisor.Result {
+	if count == 0 {
+		return supervisor.Value(0)
+	}
+	t := c.table()
+	s, limited := t.Slot(int(c.Fd(0)))
+	t.Unlock()
+	h, err := c.header(c.Arg(1))
+	if !limited && (err != nil && !errors.Is(err, notify.ErrGone) || h.controlLen == 0 || h.control == 0) {
+		return c.goOn(pin{int(c.Fd(0)), -1}, noRoom)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	if limited && !s.Caps.Rights.IsSet(rights.Read) {
+		return supervisor.Errno(eNotCapable)
+	}
+	f, _, err := c.socket(rights.Read)
 	if err != nil {
 		return fail(err)
 	}
 	defer f.Close()
-	n, err := c.receiveOne(f, c.Arg(1), int(c.Int(2)))
-	if err == errNoRoom {
-		return c.goOn(pin{int(c.Fd(0)), -1}, "a message without room for descriptors brings none that could be used")
+	domain, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if h.controlLen == 0 || h.control == 0 || err != nil || domain != unix.AF_UNIX {
+		return c.goOn(pin{int(c.Fd(0)), -1}, noRoom)
+	}
+	n, err := c.receiveOne(f, h, flags)
+	if err == nil && c.Name == "recvmmsg" {
+		err = c.Write(c.Arg(1)+headerSize, binary.NativeEndian.AppendUint32(nil, uint32(n)))
+		n = 1
 	}
 	if err != nil {
 		return fail(err)
@@ -262,44 +305,7 @@ func receiveMessage(c *call) supervisor.Result {
 	return supervisor.Value(int64(n))
 }
 
-// receiveMessages is recvmmsg, which may always return fewer messages than there
-// is room for.
-func receiveMessages(c *call) supervisor.Result {
-	f, _, _, err := c.socket(rights.Read)
-	if err != nil {
-		return fail(err)
-	}
-	defer f.Close()
-	if domain, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && domain != unix.AF_UNIX {
-		return c.goOn(pin{int(c.Fd(0)), -1}, "only Unix sockets bring descriptors")
-	}
-	if uint32(c.Arg(2)) == 0 {
-		return supervisor.Value(0)
-	}
-	n, err := c.receiveOne(f, c.Arg(1), int(c.Int(3))&^unix.MSG_WAITFORONE)
-	if err == errNoRoom {
-		return c.goOn(pin{int(c.Fd(0)), -1}, "a message without room for descriptors brings none that could be used")
-	}
-	if err == nil {
-		err = c.Write(c.Arg(1)+headerSize, binary.NativeEndian.AppendUint32(nil, uint32(n)))
-	}
-	if err != nil {
-		return fail(err)
-	}
-	return supervisor.Value(1)
-}
-
-func (c *call) receiveOne(f *sys.FD, addr uint64, flags int) (int, error) {
-	h, err := c.header(addr)
-	if err != nil {
-		return 0, err
-	}
-	if h.controlLen == 0 || h.control == 0 {
-		return 0, errNoRoom
-	}
-	if domain, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && domain != unix.AF_UNIX {
-		return 0, errNoRoom
-	}
+func (c *call) receiveOne(f *sys.FD, h header, flags int) (int, error) {
 	list, total, err := c.piecesOf(h)
 	if err != nil {
 		return 0, err
@@ -319,7 +325,7 @@ func (c *call) receiveOne(f *sys.FD, addr uint64, flags int) (int, error) {
 	if err := c.takeOver(control, flags&unix.MSG_CMSG_CLOEXEC != 0); err != nil {
 		return 0, err
 	}
-	return m.Length, c.deliver(addr, h, list, data[:m.Data], control, m)
+	return m.Length, c.deliver(c.Arg(1), h, list, data[:m.Data], control, m)
 }
 
 // deliver writes what was received to where the caller wants it.

@@ -69,6 +69,27 @@ func (c *call) start(dir int32, name string, need rights.Set) (*place, error) {
 	return p, nil
 }
 
+// free lets a call go on whose directories are in the global namespace, outside
+// capability mode: nothing is refused there, and nothing need be looked at.
+func (c *call) free(dirs ...int32) (supervisor.Result, bool) {
+	if c.p.table.Mode() {
+		return supervisor.Result{}, false
+	}
+	t := c.table()
+	defer t.Unlock()
+	p := pin{-1, -1}
+	for _, dir := range dirs {
+		if dir == unix.AT_FDCWD {
+			continue
+		}
+		if _, limited := t.Slot(int(dir)); limited {
+			return supervisor.Result{}, false
+		}
+		p.add(int(dir))
+	}
+	return c.goOn(p, "outside capability mode, beneath directories that are not limited, nothing is refused"), true
+}
+
 // globalPlace is the caller's root or working directory, outside capability mode,
 // for a call that has another name beneath a limited directory. Links of /proc,
 // which mean the caller's own, lead nowhere.
@@ -166,6 +187,9 @@ type nameCall struct {
 
 // answer makes the handler.
 func (n nameCall) answer(c *call) supervisor.Result {
+	if r, ok := c.free(c.Fd(n.dir)); ok {
+		return r
+	}
 	if n.empty && c.flag(n.flags, unix.AT_EMPTY_PATH) {
 		name := ""
 		if c.Arg(n.name) != 0 {

@@ -32,6 +32,9 @@ func (o opening) needs() rights.Set {
 }
 
 func openAt(c *call) supervisor.Result {
+	if r, ok := c.free(c.Fd(0)); ok {
+		return r
+	}
 	o := opening{flags: uint64(uint32(c.Int(2))) & openFlags}
 	if o.has(unix.O_CREAT) || o.has(unix.O_TMPFILE) {
 		o.mode = c.Arg(3) & 0o7777
@@ -43,6 +46,9 @@ func openAt(c *call) supervisor.Result {
 }
 
 func openAt2(c *call) supervisor.Result {
+	if r, ok := c.free(c.Fd(0)); ok {
+		return r
+	}
 	const known = unix.SizeofOpenHow
 	size := c.Arg(3)
 	switch {
@@ -202,6 +208,9 @@ func renameAt(c *call) supervisor.Result {
 // twoNames runs a call with a directory and a name in arguments 0 and 1, and
 // another in 2 and 3.
 func (c *call) twoNames(oldNeed, newNeed func(*call) rights.Set, do func(from, to *place, oldname, newname string) error) supervisor.Result {
+	if r, ok := c.free(c.Fd(0), c.Fd(2)); ok {
+		return r
+	}
 	oldname, err := c.Path(1)
 	if err != nil {
 		return fail(err)

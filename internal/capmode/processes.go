@@ -65,10 +65,6 @@ func (c *call) ownThread(tid int) bool {
 // loader would be looked up in the global namespace.
 func executeAt(c *call) supervisor.Result {
 	dir, flags := c.Fd(0), uint32(c.Int(4))
-	name, err := c.Path(1)
-	if err != nil {
-		return fail(err)
-	}
 	strict := c.p.table.Mode()
 	switch {
 	case strict && dir == unix.AT_FDCWD:
@@ -77,6 +73,16 @@ func executeAt(c *call) supervisor.Result {
 		return c.execute(-1)
 	}
 	t := c.table()
+	if _, limited := t.Slot(int(dir)); !limited && !strict {
+		t.Unlock()
+		return c.execute(dir)
+	}
+	t.Unlock()
+	name, err := c.Path(1)
+	if err != nil {
+		return fail(err)
+	}
+	t = c.table()
 	f, caps, err := c.held(t, dir)
 	t.Unlock()
 	if err != nil {

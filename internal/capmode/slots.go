@@ -23,6 +23,10 @@ func judged(c *call) supervisor.Result {
 		if need.FD < 0 {
 			continue
 		}
+		p.add(int(need.FD))
+		if _, limited := t.Slot(int(need.FD)); !limited {
+			continue
+		}
 		f, caps, err := c.held(t, need.FD)
 		if err != nil {
 			return fail(err)
@@ -32,7 +36,6 @@ func judged(c *call) supervisor.Result {
 		if !met {
 			return supervisor.Errno(eNotCapable)
 		}
-		p.add(int(need.FD))
 	}
 	return c.goOn(p, "only registers were looked at, and the numbers keep their meaning")
 }

@@ -2,6 +2,7 @@ package capmode
 
 import (
 	"encoding/binary"
+	"math"
 
 	"golang.org/x/sys/unix"
 
@@ -35,11 +36,11 @@ func poll(c *call) supervisor.Result {
 		return supervisor.Errno(unix.EINVAL)
 	}
 	raw, err := c.Bytes(c.Arg(0), int(n)*pollSize)
-	if err != nil {
-		return fail(err)
-	}
 	t := c.table()
 	defer t.Unlock()
+	if err != nil {
+		return c.unlisted(t, err)
+	}
 	refused := false
 	for i := range int(n) {
 		refused = refused || !waitable(t, int32(binary.NativeEndian.Uint32(raw[i*pollSize:])))
@@ -48,6 +49,17 @@ func poll(c *call) supervisor.Result {
 		return c.goOn(pin{-1, -1}, waiting)
 	}
 	return c.pollNow(t, raw)
+}
+
+// unlisted judges a wait whose list could not be looked at: it may go on if there is
+// nothing that may not be waited for.
+func (c *call) unlisted(t *fdtable.Table, err error) supervisor.Result {
+	for _, s := range t.Limited(0, math.MaxInt32) {
+		if !s.Parked && !s.Caps.Rights.IsSet(rights.Event) {
+			return fail(err)
+		}
+	}
+	return c.goOn(pin{-1, -1}, waiting)
 }
 
 // waitable reports whether fd may be waited for, as far as its rights go.
@@ -117,7 +129,7 @@ func selects(c *call) supervisor.Result {
 		}
 		set, err := c.Bytes(c.Arg(arg), (n+63)/64*8)
 		if err != nil {
-			return fail(err)
+			return c.unlisted(t, err)
 		}
 		for fd := range n {
 			if set[fd/8]&(1<<(fd%8)) != 0 && !waitable(t, int32(fd)) {
