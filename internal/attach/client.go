@@ -4,19 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum/internal/cbpf"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/request"
-	"github.com/capsicum-go/capsicum/internal/slot"
 	"github.com/capsicum-go/capsicum/internal/sys"
-	"github.com/capsicum-go/capsicum/internal/syscalls"
-	"github.com/capsicum-go/capsicum/internal/sysno"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -55,14 +50,10 @@ func Enter() error {
 	if err != nil || in == 1 {
 		return err
 	}
-	prog, err := slot.CapabilityMode(sysno.Native)
-	if err != nil {
-		return err
-	}
 	if _, err := ask(request.Enter); err != nil {
 		return err
 	}
-	return stack(prog)
+	return stack(-1)
 }
 
 // Mode reports whether the process is in capability mode.
@@ -71,12 +62,14 @@ func Mode() (bool, error) {
 	return in == 1, err
 }
 
-func stack(prog []cbpf.Instruction) error {
-	code := make([]unix.SockFilter, len(prog))
-	for i, in := range prog {
-		code[i] = unix.SockFilter(in)
+// stack installs the filter that the supervisor has for fd, -1 for capability mode.
+func stack(fd int) error {
+	code := make([]unix.SockFilter, request.MaxFilter)
+	n, err := ask(request.Filter, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(code))))
+	if err != nil {
+		return fmt.Errorf("get a filter: %w", err)
 	}
-	return sys.InstallAll(code)
+	return sys.InstallAll(code[:min(int(n), len(code))])
 }
 
 // limit makes a request that narrows fd, and stacks a filter if the supervisor says
@@ -88,32 +81,14 @@ func limit(fd int, op request.Op, args ...uintptr) error {
 	if err != nil || answer&request.Stack == 0 {
 		return err
 	}
-	p := new(request.Caps)
-	if _, err := ask(request.Pending, uintptr(fd), uintptr(unsafe.Pointer(p))); err != nil {
+	if err := stack(fd); err != nil {
 		return err
 	}
-	set, err := rights.FromWords(p.Rights[:])
-	if err != nil {
-		return err
-	}
-	caps := filecaps.Caps{Rights: set, Fcntls: rights.Fcntls(p.Fcntls), Ioctls: p.Ioctls[:p.Count], Listed: p.Listed == 1}
-	prog, err := slot.Descriptor(sysno.Native, fd, caps, slot.Options{
-		CapabilityMode: p.Mode == 1, ReadOnly: answer&request.ReadOnly != 0, Only: unasked(),
-	})
-	if err != nil {
-		return err
-	}
-	if err := stack(prog); err != nil {
-		return err
-	}
-	if _, err = ask(request.Stacked, uintptr(fd)); err != nil {
+	if _, err := ask(request.Stacked, uintptr(fd)); err != nil {
 		return fmt.Errorf("tell the supervisor of a filter: %w", err)
 	}
 	return nil
 }
-
-// unasked are the calls that a filter must be about.
-var unasked = sync.OnceValue(func() []string { return strings.Fields(syscalls.Unasked) })
 
 // LimitRights is cap_rights_limit(2).
 func LimitRights(fd int, s rights.Set) error {

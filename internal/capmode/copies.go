@@ -176,15 +176,15 @@ func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
 	}
 	defer f.Close()
 	n := int(to)
-	caps = caps.Intersect(t.Stacked(n))
-	fits := caps
+	suits := caps
 	refused, err := refuses(f)
 	if err != nil {
 		return fail(err)
 	}
-	fits.Rights.Merge(refused)
+	suits.Rights.Merge(refused)
+	caps = caps.Intersect(t.Stacked(n))
 	switch {
-	case !t.Fits(n, fits):
+	case !fdtable.Suits(n, suits):
 		return supervisor.Errno(eNotCapable)
 	case c.p.pinned(n, c.TID()) && !c.settled(n):
 		return supervisor.Errno(unix.EBUSY)

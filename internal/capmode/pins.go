@@ -2,19 +2,38 @@ package capmode
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/sysno"
 )
+
+// pin is what numbers a call that is let go on looks up.
+type pin struct{ fd, other int }
+
+// continued is a call that was let go on. Nothing tells when its thread has looked
+// its numbers up; until it surely has, no descriptor with fewer rights may come
+// there.
+type continued struct {
+	pin
+	call string
+	let  atomic.Bool // the answer is out: until then the thread sleeps without having begun
+	ran  uint64      // what the thread had run when it was first looked at, in nanoseconds
+}
+
+func (k *continued) names(n int) bool { return k.fd == n || k.other == n }
 
 // pinned reports whether a call that was let go on, by a thread other than except,
 // may still look number n up.
 func (p *process) pinned(n, except int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for tid, pin := range p.pins {
-		if tid != except && (pin.fd == n || pin.other == n) {
+	for tid, k := range p.pins {
+		if tid != except && k.names(n) {
 			return true
 		}
 	}
@@ -26,8 +45,8 @@ func (p *process) pinned(n, except int) bool {
 func (c *call) settled(n int) bool {
 	for range 50 {
 		c.p.mu.Lock()
-		for tid, pin := range c.p.pins {
-			if tid != c.TID() && (pin.fd == n || pin.other == n) && c.past(tid) {
+		for tid, k := range c.p.pins {
+			if tid != c.TID() && k.names(n) && c.past(tid, k) {
 				delete(c.p.pins, tid)
 			}
 		}
@@ -40,16 +59,67 @@ func (c *call) settled(n int) bool {
 	return false
 }
 
-// past reports whether thread tid has surely looked up the descriptors of the call
-// it was let into: it is dead, or it sleeps. A call looks its descriptor up before
-// it sleeps; one that sleeps before, on a page of its arguments, is among the calls
-// that carry no data and is not let go on by this rule. A thread that runs has not
-// surely got there.
-func (c *call) past(tid int) bool {
-	text, err := c.ReadProc(strconv.Itoa(tid) + "/stat")
+// looksUpFirst are calls that look their descriptor up before they touch memory or
+// wait for anything: asleep in one of them, a thread is past that. Others may sleep on
+// a page of their arguments, which somebody fills when it suits him.
+var looksUpFirst = []string{
+	"read", "readv", "pread64", "preadv", "write", "writev", "pwrite64", "pwritev", "recvfrom", "recvmsg", "accept", "accept4",
+	"ioctl", "flock", "fsync", "fdatasync", "connect", "dup", "dup2", "dup3", "fcntl",
+}
+
+// enough is how long a thread has to have run, since it was let into a call, to be
+// surely past the beginning of one that it does not sleep in.
+const enough = uint64(time.Millisecond)
+
+// past reports whether thread tid has surely looked up the numbers of the call that
+// it was let into: it is dead, or in another call, or asleep in one that looks them
+// up first, or has run for long.
+func (c *call) past(tid int, k *continued) bool {
+	if !k.let.Load() {
+		return false
+	}
+	thread := strconv.Itoa(tid)
+	stat, err := c.ReadProc(thread + "/stat")
 	if err != nil {
 		return err == unix.ESRCH
 	}
-	i := bytes.LastIndexByte(text, ')')
-	return i > 0 && i+2 < len(text) && bytes.IndexByte([]byte("SDZXT"), text[i+2]) >= 0
+	i := bytes.LastIndexByte(stat, ')')
+	if i < 0 || i+2 >= len(stat) {
+		return false
+	}
+	switch stat[i+2] {
+	case 'Z', 'X':
+		return true
+	case 'R':
+		return c.ranEnough(thread, k)
+	}
+	// The number of the call it is in, "running", or -1 outside any.
+	text, err := c.ReadProc(thread + "/syscall")
+	if err != nil {
+		return false
+	}
+	number, _, _ := bytes.Cut(bytes.TrimSpace(text), []byte(" "))
+	nr, err := strconv.Atoi(string(number))
+	if err != nil {
+		return false
+	}
+	name, known := sysno.Name(sysno.Native, nr)
+	return !known || name != k.call || slices.Contains(looksUpFirst, name)
+}
+
+// ranEnough reports whether a thread that runs has left the beginning of its call.
+func (c *call) ranEnough(thread string, k *continued) bool {
+	text, err := c.ReadProc(thread + "/schedstat")
+	if err != nil {
+		return false
+	}
+	first, _, _ := bytes.Cut(text, []byte(" "))
+	ran, err := strconv.ParseUint(string(first), 10, 64)
+	if err != nil {
+		return false
+	}
+	if k.ran == 0 {
+		k.ran = ran + 1
+	}
+	return ran+1 >= k.ran+enough
 }

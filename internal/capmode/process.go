@@ -20,9 +20,9 @@ type process struct {
 	table *fdtable.Table
 
 	mu      sync.Mutex
-	pins    map[int]pin // continued calls, by thread
-	leaving *exec       // an exec whose outcome is not known
-	closing []int       // limited numbers whose close was let go on
+	pins    map[int]*continued // by thread
+	leaving *exec              // an exec whose outcome is not known
+	closing []int              // limited numbers whose close was let go on
 }
 
 // task is a thread that has asked something. Numbers of threads are reused; the
@@ -37,7 +37,7 @@ func newProcess(pid int, t *fdtable.Table) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
-	return &process{pid: pid, life: sys.NewFD(n), table: t, pins: map[int]pin{}}, nil
+	return &process{pid: pid, life: sys.NewFD(n), table: t, pins: map[int]*continued{}}, nil
 }
 
 // gone reports whether the process or thread of a pidfd has ended.
@@ -168,10 +168,6 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 	w.procs[tgid] = p
 	return p, c.Check()
 }
-
-// pin is a call that was let go on: thread tid looks number fd up, if it has not
-// yet.
-type pin struct{ fd, other int }
 
 // settle notes that the thread which calls now is past whatever it was let into.
 func (p *process) settle(c *supervisor.Call) {

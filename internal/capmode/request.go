@@ -2,14 +2,20 @@ package capmode
 
 import (
 	"encoding/binary"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/cbpf"
 	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/request"
+	"github.com/capsicum-go/capsicum/internal/slot"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/internal/syscalls"
+	"github.com/capsicum-go/capsicum/internal/sysno"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -35,7 +41,7 @@ var requests = map[request.Op]handler{
 	request.Ioctls:      getIoctls,
 	request.LimitFcntls: limitFcntls,
 	request.Fcntls:      getFcntls,
-	request.Pending:     getPending,
+	request.Filter:      getFilter,
 	request.Stacked:     stacked,
 }
 
@@ -124,14 +130,10 @@ func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.
 		}
 	}
 	t.Put(int(fd), s)
-	answer := int64(0)
 	if stack {
-		answer |= request.Stack
+		return supervisor.Value(request.Stack)
 	}
-	if readOnly(f) {
-		answer |= request.ReadOnly
-	}
-	return supervisor.Value(answer)
+	return supervisor.Value(0)
 }
 
 func limitRights(c *call) supervisor.Result {
@@ -185,23 +187,38 @@ func stacked(c *call) supervisor.Result {
 	return supervisor.Value(0)
 }
 
-// getPending tells all that a limit leaves, for the filter that is to be stacked.
-func getPending(c *call) supervisor.Result {
+// unasked are the calls that a filter must be about.
+var unasked = sync.OnceValue(func() []string { return strings.Fields(syscalls.Unasked) })
+
+// getFilter writes the filter that a process is to stack: for the limit of a
+// descriptor that is not complete without, or for capability mode.
+func getFilter(c *call) supervisor.Result {
 	t := c.table()
 	defer t.Unlock()
-	s, ok := t.Slot(int(c.Fd(1)))
-	if !ok || !s.Pending {
+	fd := c.Fd(1)
+	var prog []cbpf.Instruction
+	var err error
+	switch s, ok := t.Slot(int(fd)); {
+	case fd == -1:
+		prog, err = slot.CapabilityMode(sysno.Native)
+	case !ok || !s.Pending:
 		return supervisor.Errno(unix.EINVAL)
+	default:
+		var f *sys.FD
+		if f, _, err = c.held(t, fd); err == nil {
+			prog, err = slot.Descriptor(sysno.Native, int(fd), s.Caps, slot.Options{
+				CapabilityMode: t.Mode(), ReadOnly: readOnly(f), Only: unasked(),
+			})
+			f.Close()
+		}
 	}
-	out := request.Caps{Rights: s.Caps.Rights.Words(), Fcntls: uint32(s.Caps.Fcntls), Count: uint32(len(s.Caps.Ioctls))}
-	if t.Mode() {
-		out.Mode = 1
+	if err != nil {
+		return fail(err)
 	}
-	if s.Caps.Listed {
-		out.Listed = 1
+	if err := c.Write(c.Arg(2), cbpf.Bytes(prog)); err != nil {
+		return fail(err)
 	}
-	copy(out.Ioctls[:], s.Caps.Ioctls)
-	return fail(c.Write(c.Arg(2), sys.Raw(&out)))
+	return supervisor.Value(int64(len(prog)))
 }
 
 // caps returns what descriptor argument 1 permits. A limit whose filter is not

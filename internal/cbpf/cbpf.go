@@ -4,6 +4,7 @@
 package cbpf
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 )
@@ -155,4 +156,15 @@ func Run(prog []Instruction, d Data) Result {
 			pc += int(in.Jf)
 		}
 	}
+}
+
+// Bytes returns a program as the kernel has it in memory.
+func Bytes(prog []Instruction) []byte {
+	out := make([]byte, 0, 8*len(prog))
+	for _, in := range prog {
+		out = binary.NativeEndian.AppendUint16(out, in.Code)
+		out = append(out, in.Jt, in.Jf)
+		out = binary.NativeEndian.AppendUint32(out, in.K)
+	}
+	return out
 }

@@ -229,8 +229,10 @@ func (t *Table) Stack(fd int, caps filecaps.Caps) {
 	t.filters.stacked.put(fd, left)
 }
 
-// Fits reports whether a descriptor with caps may be on number fd: nothing passes
-// there that caps does not permit, in any process that shares the table.
+// Fits reports whether a descriptor that is on number fd needs no filter to be
+// limited to caps: nothing passes there that caps does not permit, in any process
+// that shares the table, if what these say of their filters is true. For another
+// descriptor that is not enough; see [Suits].
 func (t *Table) Fits(fd int, caps filecaps.Caps) bool {
 	for f := range t.shared().sharers {
 		if !caps.Contains(f.passes(fd)) {
@@ -239,6 +241,12 @@ func (t *Table) Fits(fd int, caps filecaps.Caps) bool {
 	}
 	return true
 }
+
+// Suits reports whether a descriptor with caps may be put on number fd. Stacked
+// filters do not count: that they are there is only what the process says, who
+// gains nothing by lying about the descriptor it limits itself, and would by having
+// another put where in truth everything passes.
+func Suits(fd int, caps filecaps.Caps) bool { return caps.Contains(unstacked(fd)) }
 
 // Stacked returns what filters stacked on number fd let pass, in every process that
 // shares the table.
@@ -266,7 +274,7 @@ func (t *Table) StackedIn(lo, hi int) iter.Seq[int] {
 	}
 }
 
-// Exact reports whether caps fits on number fd and no stacked filter refuses there
+// Exact reports whether caps suits number fd and no stacked filter refuses there
 // what caps permits.
 func (t *Table) Exact(fd int, caps filecaps.Caps) bool {
 	for f := range t.shared().sharers {
@@ -274,7 +282,7 @@ func (t *Table) Exact(fd int, caps filecaps.Caps) bool {
 			return false
 		}
 	}
-	return t.Fits(fd, caps)
+	return Suits(fd, caps)
 }
 
 // Shared reports whether other processes use this descriptor table, or children

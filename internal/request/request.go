@@ -21,25 +21,16 @@ const (
 	Ioctls                     // (fd, *uint32, room) how many, or AllIoctls
 	LimitFcntls                // (fd, mask) as LimitRights
 	Fcntls                     // (fd) the mask
-	Pending                    // (fd, *Caps) what the filter to stack is for
+	Filter                     // (fd, *[MaxFilter]instruction) how many: the filter to stack for a limit; for capability mode with fd -1
 	Stacked                    // (fd)
 )
 
-// Caps is everything that a descriptor permits.
-type Caps struct {
-	Rights [2]uint64
-	Fcntls uint32
-	Mode   uint32 // 1 if the process is in capability mode
-	Listed uint32 // 1 if only the first Count of Ioctls are permitted
-	Count  uint32
-	Ioctls [256]uint32
-}
+// MaxFilter is the room that a filter needs, in instructions of eight bytes.
+const MaxFilter = 4096
 
 // AllIoctls is the answer of Ioctls for a descriptor without a list.
 const AllIoctls = 1 << 20
 
-// Bits of the answer of a limit.
-const (
-	Stack    = 1 << iota // what the descriptor lost would pass: stack a filter
-	ReadOnly             // for one that is not open for writing
-)
+// Stack is the answer of a limit when what the descriptor lost would still pass:
+// the process stacks a filter on all its threads, and says so.
+const Stack = 1

@@ -247,7 +247,7 @@ func TestResults(t *testing.T) {
 		{"other error", Fail(errors.New("x")), Errno(unix.EIO)},
 		{"gone", Fail(notify.ErrGone), Result{kind: kindGone}},
 	} {
-		if c.got != c.want {
+		if !reflect.DeepEqual(c.got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.name, c.got, c.want)
 		}
 	}

@@ -17,6 +17,7 @@ type Result struct {
 	fd      *sys.FD
 	cloexec bool
 	reason  string
+	sent    func()
 }
 
 type resultKind uint8
@@ -65,3 +66,8 @@ func FD(fd *sys.FD, cloexec bool) Result {
 // Continue lets the kernel carry out the call. See the package comment of
 // notify for when that is allowed; reason says why here.
 func Continue(reason string) Result { return Result{kind: kindContinue, reason: reason} }
+
+// ContinueAnd is [Continue]; sent runs once the caller was let go.
+func ContinueAnd(reason string, sent func()) Result {
+	return Result{kind: kindContinue, reason: reason, sent: sent}
+}

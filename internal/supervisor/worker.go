@@ -260,7 +260,11 @@ func (c *Call) answer(r Result) error {
 	case kindErrno:
 		return l.Respond(id, 0, r.errno)
 	case kindContinue:
-		return l.Continue(id, r.reason)
+		err := l.Continue(id, r.reason)
+		if r.sent != nil {
+			r.sent()
+		}
+		return err
 	case kindFD:
 		return c.inject(r)
 	}
