@@ -33,6 +33,7 @@ var Inexact = []struct {
 	{"rights/dup2 the old call: with nothing", supervised, onto},
 	{"inheritance/a limited descriptor over an unlimited number", supervised, onto},
 	{"threads/a limited descriptor over another, while it is written to", supervised, onto},
+	{"threads/a limited descriptor is never unlimited while others are swapped over it", supervised, onto},
 
 	{"inheritance/an unlimited descriptor over a limited number", supervised, over},
 	{"inheritance/a descriptor over a limited number, in capability mode", supervised, over},
@@ -70,7 +71,8 @@ const (
 	mappings = "mprotect names an address, and no filter knows what is mapped there, so a mapping needs at once what it could be given later: " +
 		"mmap_r always, and mmap_w if it is shared and the file is open for writing."
 	onto = "Numbers below 256 let the most frequent calls pass until the process itself stacks a filter, which no copy does: a descriptor that " +
-		"lacks a right for one of them which its file could be used for cannot be put there, and the call is refused."
+		"lacks a right for one of them which its file could be used for cannot be put there, and the call is refused. A filter that was stacked for " +
+		"what was there before does not help: that it was is only what the process says."
 	over = "A filter that was stacked for a number is for good: whatever comes there later lacks what the filter refuses, and says so when asked " +
 		"for its rights."
 	number       = "A limited descriptor that no library call makes gets a number that says what may be done with it; those are high."
