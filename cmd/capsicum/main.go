@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 
+	_ "github.com/capsicum-go/capsicum/internal/attach" // C programs start it as their supervisor
 	"github.com/capsicum-go/capsicum/internal/cli"
 	"github.com/capsicum-go/capsicum/internal/launch"
 	"github.com/capsicum-go/capsicum/internal/probe"

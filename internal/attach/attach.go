@@ -16,17 +16,11 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/script"
 	"github.com/capsicum-go/capsicum/internal/sys"
-	"github.com/capsicum-go/capsicum/internal/syscalls"
-	"github.com/capsicum-go/capsicum/internal/sysno"
 )
 
 // Start attaches a supervisor to this process, with all its threads. After an
 // error nothing has changed. It must not be called twice at a time.
 func Start() error {
-	code, err := program()
-	if err != nil {
-		return err
-	}
 	p, mem, fd, err := newPage()
 	if err != nil {
 		return err
@@ -37,25 +31,12 @@ func Start() error {
 		fd.Close()
 		return err
 	}
-	return handOver(p, fd, pid, code)
-}
-
-// program returns the filter of a supervised process.
-func program() ([]unix.SockFilter, error) {
-	prog, err := syscalls.Compile(sysno.Native, syscalls.Options{Mode: syscalls.Attached})
-	if err != nil {
-		return nil, fmt.Errorf("compile filter: %w", err)
-	}
-	code := make([]unix.SockFilter, len(prog))
-	for i, in := range prog {
-		code[i] = unix.SockFilter(in)
-	}
-	return code, nil
+	return handOver(p, fd, pid)
 }
 
 // handOver shows this process to its supervisor, and installs the filter once
 // that has found that it can do its work.
-func handOver(p *page, fd *sys.FD, pid int, code []unix.SockFilter) error {
+func handOver(p *page, fd *sys.FD, pid int) error {
 	alive := func() bool { return running(pid) }
 	// Yama lets only ancestors look into a process, or whom it names; without Yama
 	// there is no such option.
@@ -69,7 +50,7 @@ func handOver(p *page, fd *sys.FD, pid int, code []unix.SockFilter) error {
 	if err != nil {
 		return fmt.Errorf("start the supervisor: %w", err)
 	}
-	listener, err := sys.InstallListener(code)
+	listener, err := sys.InstallListener(p.code[:min(p.count, uint32(len(p.code)))])
 	if err != nil {
 		p.listener = -1
 		p.set(stateInstalled) // it ends

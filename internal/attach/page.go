@@ -9,17 +9,22 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/internal/syscalls"
+	"github.com/capsicum-go/capsicum/internal/sysno"
 )
 
 // page is the memory that a process and its future supervisor share while the
 // filter's listener changes hands. Between the filter's installation and the
 // supervisor's first answer no call may be made that the filter asks about:
-// waiting for a word in memory is none.
+// waiting for a word in memory is none. The layout is known to the C library.
 type page struct {
 	state    uint32
 	listener int32 // its number in the process, once installed
 	errno    int32 // why the supervisor gave up
+	count    uint32
+	code     [request.MaxFilter]unix.SockFilter // the filter to install, of count instructions
 }
 
 // The states, in order; each side moves on to its own.
@@ -32,7 +37,7 @@ const (
 	stateFailed     // the supervisor: I can't
 )
 
-const pageSize = 4096
+const pageSize = int(unsafe.Sizeof(page{}))
 
 // mapPage maps the page that memfd fd is.
 func mapPage(fd int) (*page, []byte, error) {
@@ -50,7 +55,7 @@ func newPage() (*page, []byte, *sys.FD, error) {
 		return nil, nil, nil, fmt.Errorf("create shared page: %w", err)
 	}
 	fd := sys.NewFD(n)
-	if err := unix.Ftruncate(n, pageSize); err != nil {
+	if err := unix.Ftruncate(n, int64(pageSize)); err != nil {
 		return nil, nil, nil, errors.Join(fmt.Errorf("size shared page: %w", err), fd.Close())
 	}
 	p, mem, err := mapPage(n)
@@ -58,6 +63,19 @@ func newPage() (*page, []byte, *sys.FD, error) {
 		return nil, nil, nil, errors.Join(err, fd.Close())
 	}
 	return p, mem, fd, nil
+}
+
+// write compiles the filter that the process is to install.
+func (p *page) write(o syscalls.Options) error {
+	prog, err := syscalls.Compile(sysno.Native, o)
+	if err != nil {
+		return fmt.Errorf("compile filter: %w", err)
+	}
+	for i, in := range prog {
+		p.code[i] = unix.SockFilter(in)
+	}
+	p.count = uint32(len(prog))
+	return nil
 }
 
 func (p *page) set(state uint32) { sys.SetWord(&p.state, state) }

@@ -48,6 +48,9 @@ func stage(arg string) int {
 	return 0
 }
 
+// options are those of a process that confines itself.
+var options = syscalls.Options{Mode: syscalls.Attached}
+
 func serve(p *page, pid int) error {
 	target, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -66,11 +69,14 @@ func serve(p *page, pid int) error {
 	if err != nil {
 		return err
 	}
-	s, err := supervisor.New(supervisor.Config{Options: syscalls.Options{Mode: syscalls.Attached}, Handlers: w.Handlers()})
+	s, err := supervisor.New(supervisor.Config{Options: options, Handlers: w.Handlers()})
 	if err != nil {
 		return err
 	}
 	if err := probe(target, pid); err != nil {
+		return err
+	}
+	if err := p.write(options); err != nil {
 		return err
 	}
 	p.set(stateReady)
