@@ -207,6 +207,7 @@ func open() string {
 }
 
 func noDescriptorLeft() error {
+	open() // the runtime opens what it needs to look
 	before := open()
 	if err := Start(); err != nil {
 		return err
