@@ -45,7 +45,17 @@ func (c *call) execute(program int32) supervisor.Result {
 		return fail(err)
 	}
 	t := c.table()
+	if t.Shared() {
+		t.Unlock()
+		c.w.reap() // maybe it is not any more
+		t = c.table()
+	}
 	defer t.Unlock()
+	if t.Shared() {
+		// It would have a copy of the table from a moment that nobody knows, and what the
+		// others close from then on is not closed in it.
+		return supervisor.Errno(unix.EBUSY)
+	}
 	e := &exec{tid: c.TID(), stack: stack}
 	for fd, s := range t.Limited(0, math.MaxInt32) {
 		if s.Parked || !c.closesOnExec(fd) {
@@ -92,6 +102,13 @@ func (p *process) arrived(c *supervisor.Call) {
 		e.undo(c, p.table)
 		p.table.Unlock()
 	}
+}
+
+// executes reports whether an exec was let go on whose outcome is not known.
+func (p *process) executes() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leaving != nil
 }
 
 // take makes e the caller's to finish, for one of those who try.

@@ -28,7 +28,11 @@ func (w *Warden) processAnswers() []answer {
 // fork lets a fork go on. The child is told by its label, which it gets from its
 // parent.
 func (c *call) fork(share bool) supervisor.Result {
-	if err := c.writeLabel(c.w.tables.Fork(c.p.table, share)); err != nil {
+	label := c.w.tables.Fork(c.p.table, share)
+	if share && c.p.executes() {
+		return supervisor.Errno(unix.EAGAIN) // the exec would part them
+	}
+	if err := c.writeLabel(label); err != nil {
 		return fail(err)
 	}
 	return supervisor.Continue("only registers were looked at; what happens to the table meanwhile is noted for the child too")
