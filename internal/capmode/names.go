@@ -2,6 +2,9 @@ package capmode
 
 import (
 	"errors"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -124,7 +127,34 @@ func (p *place) openat(c *call, name string, flags, mode, resolve uint64) (*sys.
 	if err != nil {
 		return nil, p.leaves(err)
 	}
-	return sys.NewFD(n), nil
+	return ofNoProcess(sys.NewFD(n))
+}
+
+// ofNoProcess closes f and refuses it if it is a process's in the proc file system.
+// Who looks a name up here is the supervisor: /proc/self is its own, and it may open
+// its own memory.
+func ofNoProcess(f *sys.FD) (*sys.FD, error) {
+	var st unix.Statfs_t
+	err := sys.Retry(func() error { return unix.Fstatfs(f.Int(), &st) })
+	if err == nil && st.Type != unix.PROC_SUPER_MAGIC {
+		return f, nil
+	}
+	path := ""
+	if err == nil {
+		path, err = os.Readlink(sys.FDName(f.Int()))
+	}
+	if err == nil && (!strings.HasPrefix(path, "/") || slices.ContainsFunc(strings.Split(path, "/"), isNumber)) {
+		err = eNotCapable
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.Atoi(s)
+	return err == nil
 }
 
 // leaves turns the errno for a name that leads out of its directory into

@@ -135,7 +135,7 @@ func (p *place) openOnce(c *call, name string, flags, mode, resolve uint64) (*sy
 	if err != nil {
 		return nil, p.leaves(err)
 	}
-	return sys.NewFD(n), nil
+	return ofNoProcess(sys.NewFD(n))
 }
 
 const renameTries = 16
