@@ -32,6 +32,10 @@ func (w *Warden) copyAnswers() []answer {
 		}},
 		{[]string{"ioctl"}, func(c *call) supervisor.Result {
 			switch uint32(c.Int(1)) {
+			case fioSetOwn, siocSetPgrp: // whom, is in memory
+				if c.p.table.Mode() {
+					return supervisor.Errno(eCapMode)
+				}
 			case unix.FICLONERANGE, unix.FIDEDUPERANGE:
 				t := c.table()
 				defer t.Unlock()
@@ -61,7 +65,11 @@ func (w *Warden) copyAnswers() []answer {
 	}
 }
 
-const fSetOwnEx = 15 // F_SETOWN_EX
+const (
+	fSetOwnEx   = 15     // F_SETOWN_EX
+	fioSetOwn   = 0x8901 // FIOSETOWN
+	siocSetPgrp = 0x8902 // SIOCSPGRP
+)
 
 // ifOpen is dup2 of a number to itself.
 func (c *call) ifOpen(fd int32) supervisor.Result {

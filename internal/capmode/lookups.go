@@ -100,7 +100,7 @@ func handleAt(c *call) supervisor.Result {
 }
 
 // markAt is fanotify_mark. The kernel looks the name up again, so beneath a limited
-// directory there is none.
+// directory, and in capability mode, there is none.
 func markAt(c *call) supervisor.Result {
 	const dir, name = 3, 4
 	if c.Fd(dir) != unix.AT_FDCWD {
@@ -111,7 +111,7 @@ func markAt(c *call) supervisor.Result {
 			return fail(err)
 		}
 		f.Close()
-		if !caps.Rights.IsSet(rights.Fstat) || c.Arg(name) != 0 && !caps.IsFull() {
+		if !caps.Rights.IsSet(rights.Fstat) || c.Arg(name) != 0 && (!caps.IsFull() || c.p.table.Mode()) {
 			return supervisor.Errno(eNotCapable)
 		}
 	}

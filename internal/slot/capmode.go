@@ -76,6 +76,7 @@ const (
 	siocSetPgrp      = 0x8902
 	whoProcess       = 1 // IOPRIO_WHO_PROCESS
 	lastClock        = 23
+	signalFlags      = 3 // PIDFD_SIGNAL_THREAD, PIDFD_SIGNAL_THREAD_GROUP
 )
 
 // ownClocks are the clocks of the calling process and thread by number: pid 0 in
@@ -166,8 +167,10 @@ func socketGroups() []modeGroup {
 		{"bind connect", "an address is a global name", always, nil},
 		{"sendto", "an address is a global name", []clause{ecapmode(notNull(4))}, nil},
 		{"sendmsg sendmmsg", "the address is in memory", nil, []clause{ecapmode()}},
-		{"recvfrom recvmsg recvmmsg accept accept4 listen shutdown getsockname getpeername getsockopt setsockopt",
-			"acts on held sockets", nil, nil},
+		{"recvfrom recvmsg recvmmsg accept accept4 listen shutdown getsockname getpeername", "acts on held sockets", nil, nil},
+		{"getsockopt", "who is at the other end is a process that is not held",
+			[]clause{ecapmode(is(1, unix.SOL_SOCKET), is(2, unix.SO_PEERPIDFD))}, nil},
+		{"setsockopt", "so is who sends", []clause{ecapmode(is(1, unix.SOL_SOCKET), is(2, unix.SO_PASSPIDFD))}, nil},
 	}
 }
 
@@ -182,7 +185,7 @@ func processGroups() []modeGroup {
 		// what a Go runtime lives by passes, a signal that is ignored elsewhere.
 		{"tgkill", "only the process itself", nil, []clause{ecapmode(isNot(0, ownPID)), ecapmode(isNot(2, uint64(unix.SIGURG)))}},
 		{"tkill", "any thread has a number", nil, []clause{ecapmode()}},
-		{"pidfd_send_signal", "a held process", nil, nil},
+		{"pidfd_send_signal", "a held process, not its group", []clause{ecapmode(isAbove(3, signalFlags))}, nil},
 		{"pidfd_open", "only the process itself", nil, always},
 		{"pidfd_getfd ptrace kcmp process_vm_readv process_vm_writev process_madvise process_mrelease setpgid",
 			"processes are named by number", always, nil},
