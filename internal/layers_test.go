@@ -14,13 +14,17 @@ import (
 
 const module = "github.com/capsicum-go/capsicum/"
 
+// root is the module's own package, under the name it has in layers.
+const root = "."
+
 // layers is the table of docs/architecture.md: a package imports only from its
 // own or a lower layer.
 var layers = map[string]int{
-	"rights":         0,
-	"internal/sysno": 0,
-	"internal/early": 0,
-	"internal/cbpf":  0,
+	"rights":           0,
+	"internal/sysno":   0,
+	"internal/early":   0,
+	"internal/cbpf":    0,
+	"internal/request": 0,
 
 	"internal/sys":      1,
 	"internal/filecaps": 1,
@@ -35,17 +39,23 @@ var layers = map[string]int{
 	"internal/landlock": 2,
 	"internal/nsenv":    2,
 	"internal/slot":     2,
+	"internal/fdtable":  2,
 
 	"internal/syscalls":   3,
 	"internal/supervisor": 3,
 	"internal/static":     3,
 
-	"internal/probe": 4,
+	"internal/probe":   4,
+	"internal/capmode": 4,
 
 	"internal/launch": 5,
+	"internal/attach": 5,
 
+	root:           6,
 	"internal/cli": 6,
 	"cmd/capsicum": 6,
+
+	"unixcap": 7,
 }
 
 // outside are trees whose packages nobody imports but each other: tests, and
@@ -87,6 +97,14 @@ func list(t *testing.T) []goPackage {
 	}
 }
 
+// named returns the name in layers of a package of this module.
+func named(path string) (string, bool) {
+	if path+"/" == module {
+		return root, true
+	}
+	return strings.CutPrefix(path, module)
+}
+
 func isOutside(name string) bool {
 	if _, listed := layers[name]; listed {
 		return false
@@ -99,7 +117,7 @@ func isOutside(name string) bool {
 func TestLayers(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range list(t) {
-		name, ok := strings.CutPrefix(p.ImportPath, module)
+		name, ok := named(p.ImportPath)
 		if !ok || name == "internal" || isOutside(name) {
 			continue
 		}
@@ -110,7 +128,7 @@ func TestLayers(t *testing.T) {
 		}
 		seen[name] = true
 		for _, path := range p.Imports {
-			imported, ok := strings.CutPrefix(path, module)
+			imported, ok := named(path)
 			if !ok {
 				continue
 			}

@@ -231,13 +231,8 @@ func many(args []string) error {
 	if err != nil {
 		return fmt.Errorf("count: %w", err)
 	}
-	nofile := unix.Rlimit{}
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &nofile); err != nil {
-		return fmt.Errorf("get limit: %w", err)
-	}
-	nofile.Cur = nofile.Max
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &nofile); err != nil {
-		return fmt.Errorf("raise limit: %w", err)
+	if err := raise(); err != nil {
+		return err
 	}
 	dir, err := unix.Open("/dev", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -269,6 +264,24 @@ func many(args []string) error {
 	if err := each(append(fds, low...), unix.Close); err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
+	return copies(dir, n)
+}
+
+// raise makes room for as many descriptors as may be.
+func raise() error {
+	var nofile unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &nofile); err != nil {
+		return fmt.Errorf("get limit: %w", err)
+	}
+	nofile.Cur = nofile.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &nofile); err != nil {
+		return fmt.Errorf("raise limit: %w", err)
+	}
+	return nil
+}
+
+// copies times what makes limited descriptors of limited directory dir.
+func copies(dir, n int) error {
 	made := make([]int, n)
 	for _, way := range []struct {
 		name string

@@ -145,34 +145,13 @@ func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (i
 	if err != nil {
 		return 0, err
 	}
-	var name []byte
-	if h.name != 0 && h.nameLen != 0 {
-		switch {
-		case c.p.table.Mode():
-			return 0, eCapMode
-		case !caps.Rights.IsSet(rights.Connect):
-			return 0, eNotCapable
-		}
-		if name, err = c.Bytes(h.name, int(min(h.nameLen, sys.SockaddrMax))); err != nil {
-			return 0, err
-		}
-	}
-	list, total, err := c.piecesOf(h)
+	name, err := c.receiver(h, caps)
 	if err != nil {
 		return 0, err
 	}
-	if total > maxData {
-		if typ, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_TYPE); err != nil || typ != unix.SOCK_STREAM {
-			return 0, unix.EMSGSIZE
-		}
-	}
-	var data []byte
-	for _, p := range list {
-		part, err := c.Bytes(p.base, int(min(p.len, maxData-uint64(len(data)))))
-		if err != nil {
-			return 0, err
-		}
-		data = append(data, part...)
+	data, err := c.gather(f, h)
+	if err != nil {
+		return 0, err
 	}
 	if h.controlLen > maxControl {
 		return 0, unix.ENOBUFS
@@ -200,6 +179,41 @@ func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (i
 		c.RaisePipe()
 	}
 	return n, err
+}
+
+// receiver copies the address that a message names, if it may name one.
+func (c *call) receiver(h header, caps filecaps.Caps) ([]byte, error) {
+	switch {
+	case h.name == 0 || h.nameLen == 0:
+		return nil, nil
+	case c.p.table.Mode():
+		return nil, eCapMode
+	case !caps.Rights.IsSet(rights.Connect):
+		return nil, eNotCapable
+	}
+	return c.Bytes(h.name, int(min(h.nameLen, sys.SockaddrMax)))
+}
+
+// gather copies what a message says: of a stream as much as there is room for.
+func (c *call) gather(f *sys.FD, h header) ([]byte, error) {
+	list, total, err := c.piecesOf(h)
+	if err != nil {
+		return nil, err
+	}
+	if total > maxData {
+		if typ, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_TYPE); err != nil || typ != unix.SOCK_STREAM {
+			return nil, unix.EMSGSIZE
+		}
+	}
+	var data []byte
+	for _, p := range list {
+		part, err := c.Bytes(p.base, int(min(p.len, maxData-uint64(len(data)))))
+		if err != nil {
+			return nil, err
+		}
+		data = append(data, part...)
+	}
+	return data, nil
 }
 
 // passOn puts our copies of the caller's descriptors, or what stands for limited

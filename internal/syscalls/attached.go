@@ -70,6 +70,7 @@ const (
 	globalFD   = "no descriptor is involved"
 	pastFD     = "works on descriptors without a call the filter sees, or past their numbers"
 	standalone = "about no descriptor"
+	noWait     = "waits for nothing but time"
 	itself     = "about the process itself"
 	whose      = "in capability mode a process has only itself, and a filter does not know who asks"
 	whoAsks    = "only registers are looked at, and who asks"
@@ -154,7 +155,6 @@ func mmapRules() []Rule {
 // attachedGroups are the rules of a process that confines itself, for every call
 // that does not simply pass.
 func attachedGroups() []group {
-	const noWait = "waits for nothing but time"
 	return []group{
 		{names: "read readv recvfrom getdents getdents64", rules: onNumber(0, ClassRead, 0)},
 		{names: "write writev", rules: onNumber(0, ClassWrite, 1, 2)},
