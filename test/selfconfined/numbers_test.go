@@ -93,16 +93,8 @@ func keepThroughExec(a *attacker, tries int) error {
 		}
 	}()
 	time.Sleep(2 * time.Millisecond)
-	env := append(os.Environ(), fmt.Sprintf("%s=%d %d", stageEnv, limited, tries))
-	return unix.Exec("/proc/self/exe", []string{"stage"}, env)
-}
-
-// sharer starts this program again in a process that shares the descriptor table
-// until then.
-func sharer(env ...string) int {
-	return must(syscall.ForkExec("/proc/self/exe", []string{"stage"}, &syscall.ProcAttr{
-		Env: append(os.Environ(), env...), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_FILES},
-	}))
+	check(os.Setenv(stageEnv, fmt.Sprint(limited, tries)))
+	return unix.Exec("/proc/self/exe", []string{"stage"}, os.Environ())
 }
 
 // stages parses what a stage was told.
