@@ -21,6 +21,9 @@ import (
 // Start attaches a supervisor to this process, with all its threads. After an
 // error nothing has changed. It must not be called twice at a time.
 func Start() error {
+	if Supervised() {
+		return fmt.Errorf("start a second supervisor: %w", unix.EBUSY)
+	}
 	p, mem, fd, err := newPage()
 	if err != nil {
 		return err

@@ -349,5 +349,10 @@ func notDumpable() error {
 	if _, dup := unix.Dup(fd); os.Geteuid() != 0 && dup == nil {
 		err = errors.Join(err, errors.New("dup of what nobody could look at"))
 	}
+	// What concerns no limited descriptor needs no look.
+	out, runErr := exec.Command("/bin/sh", "-c", "echo a | cat").Output()
+	if runErr != nil || string(out) != "a\n" {
+		err = errors.Join(err, fmt.Errorf("a program: %q, %w", out, runErr))
+	}
 	return err
 }

@@ -2,6 +2,7 @@ package capmode
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -66,6 +67,12 @@ func (c *call) execute(program int32) supervisor.Result {
 			continue
 		}
 		f, err := c.DupFull(int32(fd))
+		if errors.Is(err, unix.EACCES) {
+			// Nobody may look into the process. What comes under the number then is
+			// refused more than it should be.
+			e.closed = append(e.closed, fd)
+			continue
+		}
 		if err == nil {
 			e.parked = append(e.parked, parked{fd, f, s})
 			err = c.park(t, fd)
