@@ -53,6 +53,11 @@ func handOver(p *page, fd *sys.FD, pid int) error {
 	if err != nil {
 		return fmt.Errorf("start the supervisor: %w", err)
 	}
+	return install(p, alive)
+}
+
+// install installs the filter and gives its listener away.
+func install(p *page, alive func() bool) error {
 	listener, err := sys.InstallListener(p.code[:min(p.count, uint32(len(p.code)))])
 	if err != nil {
 		p.listener = -1
@@ -73,21 +78,21 @@ func handOver(p *page, fd *sys.FD, pid int) error {
 	return nil
 }
 
-// running reports whether pid has not ended; nobody may have collected it.
+// running reports whether pid has not ended; nobody may have collected it. It makes
+// no call that the filter asks about: there may be nobody to answer.
 func running(pid int) bool {
-	if unix.Kill(pid, 0) == unix.ESRCH {
+	local := []unix.Iovec{{Base: new(byte), Len: 1}}
+	remote := []unix.RemoteIovec{{Base: 1, Len: 1}}
+	// Whether that may be looked at or not, a process without memory has ended.
+	if _, err := unix.ProcessVMReadv(pid, local, remote, 0); err == unix.ESRCH {
 		return false
 	}
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return err != nil && !os.IsNotExist(err)
+	// The call may be refused to everybody here.
+	n, err := unix.Open("/proc/"+strconv.Itoa(pid), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_ = sys.CloseUnasked(n)
 	}
-	for i := len(stat) - 1; i > 0; i-- {
-		if stat[i] == ')' {
-			return i+2 < len(stat) && stat[i+2] != 'Z' && stat[i+2] != 'X'
-		}
-	}
-	return false
+	return err != unix.ENOENT
 }
 
 // spawn starts the supervisor, by way of a process that ends at once: who is

@@ -40,6 +40,7 @@ var cases = map[string]func() error{
 	"no descriptor left":  noDescriptorLeft,
 	"a second start":      secondStart,
 	"a dead supervisor":   deadSupervisor,
+	"dead at the handing": deadAtHanding,
 	"many requests":       manyRequests,
 	"executed programs":   executedPrograms,
 	"closed standard fds": closedStandard,
@@ -246,6 +247,32 @@ func deadSupervisor() error {
 	_, err := unix.Dup(fd)
 	_, writeErr := unix.Write(fd, make([]byte, 1))
 	return errors.Join(want("dup", err, unix.ENOSYS), want("write", writeErr, filecaps.ENOTCAPABLE))
+}
+
+// deadAtHanding: a supervisor that ends before it has the listener leaves nobody
+// waiting.
+func deadAtHanding() error {
+	p, _, fd, err := newPage()
+	if err != nil {
+		return err
+	}
+	pid, err := spawn(fd.Int())
+	if err != nil {
+		return err
+	}
+	alive := func() bool { return running(pid) }
+	p.set(stateIntroduced)
+	if err := p.await(stateReady, alive); err != nil {
+		return err
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		return err
+	}
+	if err := want("install", install(p, alive), unix.ESRCH); err != nil {
+		return err
+	}
+	_, err = unix.Dup(0)
+	return want("dup", err, unix.ENOSYS)
 }
 
 // manyRequests makes requests on many threads at once, which stack filters.
