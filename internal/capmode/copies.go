@@ -1,6 +1,7 @@
 package capmode
 
 import (
+	"errors"
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/fdtable"
@@ -125,10 +126,21 @@ func (c *call) place(t *fdtable.Table, f *sys.FD, caps filecaps.Caps, low int, c
 	if caps.IsFull() && low == 0 {
 		return c.Put(f, -1, cloexec)
 	}
+	// The kernel looks at the limit too, so one that has changed unseen is found out.
+	n, err := c.placeBelow(int(c.p.openLimit.Load()), t, f, caps, low, cloexec)
+	if err != unix.EMFILE && !errors.Is(err, unix.EBADF) {
+		return n, err
+	}
 	limit, err := c.openLimit()
 	if err != nil {
 		return 0, err
 	}
+	c.p.openLimit.Store(int64(limit))
+	return c.placeBelow(limit, t, f, caps, low, cloexec)
+}
+
+// placeBelow is place under a number below limit.
+func (c *call) placeBelow(limit int, t *fdtable.Table, f *sys.FD, caps filecaps.Caps, low int, cloexec bool) (int, error) {
 	taken := func(n int) bool { return n < low || c.p.pinned(n, 0) || c.isOpen(n) }
 	n, ok := t.Choose(caps, taken, limit)
 	if !ok {

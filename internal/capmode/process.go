@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,8 @@ type process struct {
 	pid   int
 	life  *sys.FD // a pidfd
 	table *fdtable.Table
+
+	openLimit atomic.Int64 // RLIMIT_NOFILE when it was last looked at
 
 	mu      sync.Mutex
 	pins    map[int]*continued // by thread
