@@ -23,6 +23,19 @@ listed, the x32 interface, and every call of a 32-bit program.
 Arguments are compared as the kernel reads them: 32 bits where it takes an int, so that a bit set above changes nothing.
 Kinds of arguments: int, flags, fd, dirfd (fd or AT_FDCWD), path and ptr (addresses: what they point to can change after
 a look), any (number or address, as another argument says).
+
+The chapters are about programs that the command ` + "`capsicum`" + ` starts. The last one is about processes that confine
+themselves with the package.
+`
+
+const attachedPreface = `
+## Processes that confine themselves
+
+The filter that the first call of package capsicum installs. It is about the rights of descriptors only, and asks whatever
+the filters stacked on it later cannot decide: those refuse, by number, what a limited descriptor has lost, and with
+ECAPMODE what capability mode takes away by registers; a refusal there wins over a question here. A call that is not
+listed passes here. *Chosen* numbers are %s: the supervisor puts limited descriptors there that no library call makes,
+and their lowest four bits say what passes (1: reading, 2: writing, 4: the offset, 8: mapping).
 `
 
 // Markdown returns docs/syscalls.md.
@@ -36,6 +49,7 @@ func Markdown() []byte {
 			g.write(&b)
 		}
 	}
+	attachedChapter(&b)
 	return []byte(b.String())
 }
 
@@ -44,11 +58,33 @@ func Markdown() []byte {
 func index(b *strings.Builder) {
 	scoped := Options{SignalScope: true, AbstractScope: true, UnixScope: true, PtraceScope: true}
 	b.WriteString("\n## All calls\n\nVerdicts on a kernel with every Landlock feature, without network, no grant lacking a right that must ask.\n\n" +
-		"| call | amd64 | arm64 | arguments | namespaces engine | landlock engine |\n|---|---|---|---|---|---|\n")
+		"The last column is the filter of a process that confines itself, before anything is stacked on it.\n\n" +
+		"| call | amd64 | arm64 | arguments | namespaces engine | landlock engine | confined by itself |\n|---|---|---|---|---|---|---|\n")
 	for _, row := range Rows() {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", row.Name,
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s |\n", row.Name,
 			number(sysno.AMD64, row.Name), number(sysno.ARM64, row.Name), arguments(row.Name),
-			row.summary(scoped, policy.EngineNamespaces), row.summary(scoped, policy.EngineLandlock))
+			row.summary(scoped, policy.EngineNamespaces), row.summary(scoped, policy.EngineLandlock), verdicts(row.attached))
+	}
+}
+
+// attachedChapter writes the rules of processes that confine themselves.
+func attachedChapter(b *strings.Builder) {
+	var ranges []string
+	for _, r := range Chosen {
+		ranges = append(ranges, fmt.Sprintf("%d to %d", r.First, r.Last()))
+	}
+	fmt.Fprintf(b, attachedPreface, strings.Join(ranges, " and "))
+	for _, g := range attachedGroups() {
+		fmt.Fprintf(b, "\n**%s**\n\n", strings.Join(strings.Fields(g.names), ", "))
+		last := ""
+		for i := range g.rules {
+			var line strings.Builder
+			g.rules[i].write(&line)
+			if line.String() != last { // one rule for each range of chosen numbers
+				last = line.String()
+				b.WriteString(last)
+			}
+		}
 	}
 }
 
@@ -75,6 +111,11 @@ func (row *Row) summary(o Options, e policy.Engine) string {
 	if err != nil {
 		return err.Error()
 	}
+	return verdicts(rules)
+}
+
+// verdicts lists what rules can come to.
+func verdicts(rules []Rule) string {
 	var out []string
 	for _, r := range rules {
 		if v := r.Do.String(); !slices.Contains(out, v) {
