@@ -2,6 +2,7 @@ package capmode
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"sync"
 
@@ -70,7 +71,7 @@ func (c *call) held(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) 
 		copied.Close()
 		return nil, filecaps.Caps{}, err
 	}
-	if !s.Holds(id) {
+	if !s.Holds(id) && lasting(copied) {
 		t.Drop(int(fd))
 		return copied, filecaps.Full(), nil
 	}
@@ -79,6 +80,25 @@ func (c *call) held(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) 
 		return nil, filecaps.Caps{}, unix.EBADF
 	}
 	return copied, s.Caps, nil
+}
+
+// lastingNumbers are file systems on which the number of an open file's inode stays,
+// by the type that statfs tells. Elsewhere another number need not be another file: an
+// overlay has the one of its upper layer from the first write on, and the server of a
+// FUSE or network file system says what it likes.
+var lastingNumbers = []uint32{
+	unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC, unix.RAMFS_MAGIC,
+	unix.HUGETLBFS_MAGIC, unix.MSDOS_SUPER_MAGIC, unix.ISOFS_SUPER_MAGIC, unix.SQUASHFS_MAGIC, unix.SOCKFS_MAGIC, unix.PIPEFS_MAGIC,
+	unix.ANON_INODE_FS_MAGIC, unix.PID_FS_MAGIC, unix.NSFS_MAGIC, unix.DEVPTS_SUPER_MAGIC, unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC,
+	unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC, mqueueMagic,
+}
+
+const mqueueMagic = 0x19800202
+
+func lasting(f *sys.FD) bool {
+	var st unix.Statfs_t
+	err := sys.Retry(func() error { return unix.Fstatfs(f.Int(), &st) })
+	return err == nil && slices.Contains(lastingNumbers, uint32(st.Type))
 }
 
 // identify tells an open file from others.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -21,6 +22,7 @@ var numberAttacks = []attack{
 	{name: "a filter that was never stacked", do: neverStacked},
 	{name: "an exec that did not happen", do: noExec},
 	{name: "an exec that is said to close", do: keptThroughExec},
+	{name: "a file whose inode's number changes", root: true, do: copiedUp},
 	{name: "closed by who shares the table", do: closedBySharer},
 	{name: "closed by the exec of who shares the table", do: closedBySharersExec},
 }
@@ -163,4 +165,27 @@ func closedBySharersExec(a *attacker) error {
 		return err
 	}
 	return unix.Ftruncate(limited, 0)
+}
+
+// copiedUp changes what fstat says of an open file: the inode of a file with two
+// names, on an overlay, when it is copied up.
+func copiedUp(a *attacker) error {
+	check(unix.Unshare(unix.CLONE_NEWNS))
+	check(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	check(unix.Mount("tmpfs", a.dir, "tmpfs", 0, ""))
+	in := func(name string) string { return filepath.Join(a.dir, name) }
+	for _, d := range []string{"lower", "upper", "work", "merged"} {
+		check(os.Mkdir(in(d), 0o755))
+	}
+	check(os.WriteFile(in("lower/file"), []byte("secret"), 0o644))
+	check(os.Link(in("lower/file"), in("lower/other")))
+	check(unix.Mount("overlay", in("merged"), "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", in("lower"), in("upper"), in("work"))))
+	fd := must(unix.Open(in("merged/file"), unix.O_RDONLY|unix.O_CLOEXEC, 0))
+	limited := a.derived(fd, rights.Seek)
+	check(os.Chmod(in("merged/file"), 0o600))
+	var st unix.Stat_t
+	if err := unix.Fstat(limited, &st); err != nil {
+		return err
+	}
+	return nil
 }
