@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/notify"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
@@ -336,8 +337,12 @@ func (c *call) receiveOne(f *sys.FD, h header, flags int) (int, error) {
 		return 0, err
 	}
 	control = control[:m.Control]
-	if err := c.takeOver(control, flags&unix.MSG_CMSG_CLOEXEC != 0); err != nil {
+	control, cut, err := c.takeOver(control, flags&unix.MSG_CMSG_CLOEXEC != 0)
+	if err != nil {
 		return 0, err
+	}
+	if cut {
+		m.Flags |= unix.MSG_CTRUNC
 	}
 	return m.Length, c.deliver(c.Arg(1), h, list, data[:m.Data], control, m)
 }
@@ -370,32 +375,68 @@ func (c *call) deliver(addr uint64, h header, list []piece, data, control []byte
 	return c.Write(addr+40, tail)
 }
 
-// takeOver gives the caller the descriptors that came, and writes their numbers.
-// What stands for a limited descriptor is exchanged for it. When there is no number
-// left, the rest is lost, as in the kernel.
-func (c *call) takeOver(control []byte, cloexec bool) error {
+const scmPidfd = 4 // SCM_PIDFD
+
+// takeOver gives the caller the descriptors that came, and returns control with their
+// numbers. What stands for a limited descriptor is exchanged for it. When there is no
+// number left, the rest is cut, as in the kernel.
+func (c *call) takeOver(control []byte, cloexec bool) (out []byte, cut bool, err error) {
 	t := c.table()
 	defer t.Unlock()
-	return eachControl(control, func(level, typ uint32, body []byte) error {
-		if level != unix.SOL_SOCKET || typ != unix.SCM_RIGHTS {
-			return nil
-		}
-		var failed error
-		for at := 0; at+4 <= len(body); at += 4 {
-			f := sys.NewFD(int(int32(binary.NativeEndian.Uint32(body[at:]))))
-			n := -1
-			if failed == nil {
-				real, caps := c.w.tokens.unwrap(f)
-				n, failed = c.place(t, real, caps, 0, cloexec)
-				if real != f {
-					real.Close()
-				}
+	err = eachControl(control, func(level, typ uint32, body []byte) error {
+		if level == unix.SOL_SOCKET && (typ == unix.SCM_RIGHTS || typ == scmPidfd) {
+			had := len(body)
+			n, err := c.takeNumbers(t, body, cloexec)
+			if err != nil {
+				return err
 			}
-			f.Close()
-			binary.NativeEndian.PutUint32(body[at:], uint32(int32(n)))
+			if body = body[:n]; n < had {
+				cut = true
+			}
+			if n == 0 {
+				return nil
+			}
 		}
-		return failed
+		out = binary.NativeEndian.AppendUint64(out, uint64(controlHeader+len(body)))
+		out = binary.NativeEndian.AppendUint32(out, level)
+		out = binary.NativeEndian.AppendUint32(out, typ)
+		out = append(out, body...)
+		for len(out)%8 != 0 {
+			out = append(out, 0)
+		}
+		return nil
 	})
+	return out[:min(len(out), len(control))], cut, err
+}
+
+// takeNumbers puts our descriptors in body into the caller, and its numbers in their
+// place; it returns how much of body that is. All of ours are closed.
+func (c *call) takeNumbers(t *fdtable.Table, body []byte, cloexec bool) (done int, err error) {
+	var failed error
+	for at := 0; at+4 <= len(body); at += 4 {
+		num := int32(binary.NativeEndian.Uint32(body[at:]))
+		if num < 0 { // an errno, where there should be a process
+			done = at + 4
+			continue
+		}
+		f := sys.NewFD(int(num))
+		if failed == nil {
+			real, caps := c.w.tokens.unwrap(f)
+			var n int
+			if n, failed = c.place(t, real, caps, 0, cloexec); failed == nil {
+				binary.NativeEndian.PutUint32(body[at:], uint32(int32(n)))
+				done = at + 4
+			}
+			if real != f {
+				real.Close()
+			}
+		}
+		f.Close()
+	}
+	if errors.Is(failed, notify.ErrGone) {
+		return 0, failed
+	}
+	return done, nil
 }
 
 // writeAddress stores a socket address as accept and getpeername do.

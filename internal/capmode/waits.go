@@ -118,11 +118,18 @@ func (c *call) readiness(fd int32, events int16) (int16, error) {
 // then the whole call fails.
 func selects(c *call) supervisor.Result {
 	n := int(c.Int(0))
-	if n < 0 || n > maxPoll {
+	if n < 0 {
 		return supervisor.Errno(unix.EINVAL)
 	}
 	t := c.table()
 	defer t.Unlock()
+	// The kernel reads no further than numbers are in use, and the sets need not be
+	// longer: only what is limited is looked at.
+	top := 0
+	for fd := range t.Limited(0, n-1) {
+		top = fd + 1
+	}
+	n = top
 	for _, arg := range []int{1, 2, 3} {
 		if c.Arg(arg) == 0 {
 			continue

@@ -105,7 +105,7 @@ func TestMain(m *testing.M) {
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	for _, at := range attacks() {
+	for _, at := range append(attacks(), unnoticed...) {
 		if at.name == name {
 			os.Exit(at.make())
 		}
@@ -138,13 +138,33 @@ func attacks() []attack {
 	return all
 }
 
-func TestAttacks(t *testing.T) {
+// users returns who attacks: whoever runs the tests, and an ordinary user.
+func users() map[string]*syscall.Credential {
 	users := map[string]*syscall.Credential{"self": nil}
 	if os.Geteuid() == 0 {
 		users["user"] = &syscall.Credential{Uid: 1500, Gid: 1500}
 	}
+	return users
+}
+
+// TestUnnoticed makes sure that a limit of one descriptor changes nothing for others.
+func TestUnnoticed(t *testing.T) {
+	for _, at := range unnoticed {
+		for who, cred := range users() {
+			for _, confined := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/confined=%v", at.name, who, confined), func(t *testing.T) {
+					if got, out := at.run(t, cred, confined); got != succeeded {
+						t.Errorf("it ends with %d\n%s", got, out)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestAttacks(t *testing.T) {
 	for _, at := range attacks() {
-		for who, cred := range users {
+		for who, cred := range users() {
 			if at.root && (cred != nil || os.Geteuid() != 0) {
 				continue
 			}

@@ -1,0 +1,86 @@
+//go:build linux
+
+package selfconfined
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"github.com/capsicum-go/capsicum/rights"
+	"golang.org/x/sys/unix"
+)
+
+// unnoticed are things that must go on as before in a process that has limited
+// another descriptor: do returns nil in both.
+var unnoticed = []attack{
+	{name: "a select with sets shorter than its count", do: func(a *attacker) error {
+		a.limit(a.file("it", "it"), rights.Read)
+		mem := must(unix.Mmap(-1, 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE))
+		check(unix.Mprotect(mem[4096:], unix.PROT_NONE))
+		set := (*unix.FdSet)(unsafe.Pointer(&mem[4096-unsafe.Sizeof(unix.FdSet{})]))
+		_, err := unix.Select(1<<19, set, nil, nil, &unix.Timeval{})
+		return err
+	}},
+	{name: "a message with more descriptors than there are numbers", do: fullTable},
+	{name: "a message with its sender's process", do: senderProcess},
+}
+
+// fullTable receives two descriptors with one number left.
+func fullTable(a *attacker) error {
+	pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0))
+	a.limit(a.file("it", "it"), rights.Read)
+	check(unix.Sendmsg(pair[0], []byte("text"), unix.UnixRights(0, 1), nil, 0))
+	var l unix.Rlimit
+	check(unix.Getrlimit(unix.RLIMIT_NOFILE, &l))
+	l.Cur = 64
+	check(unix.Setrlimit(unix.RLIMIT_NOFILE, &l))
+	last := -1
+	for {
+		n, err := unix.Dup(0)
+		if err != nil {
+			break
+		}
+		last = n
+	}
+	check(unix.Close(last))
+	data, control := make([]byte, 10), make([]byte, unix.CmsgSpace(8))
+	n, cn, flags, _, err := unix.Recvmsg(pair[1], data, control, 0)
+	if err != nil {
+		return err
+	}
+	msgs, err := unix.ParseSocketControlMessage(control[:cn])
+	if err != nil || len(msgs) != 1 {
+		return fmt.Errorf("%d messages, %w", len(msgs), err)
+	}
+	fds, err := unix.ParseUnixRights(&msgs[0])
+	if string(data[:n]) != "text" || flags&unix.MSG_CTRUNC == 0 || len(fds) != 1 || fds[0] != last {
+		return fmt.Errorf("%q, flags %x, %v, not %d, %w", data[:n], flags, fds, last, err)
+	}
+	return nil
+}
+
+// senderProcess receives a descriptor of the process that sends.
+func senderProcess(a *attacker) error {
+	pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0))
+	check(unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1))
+	a.limit(a.file("it", "it"), rights.Read)
+	_, err := unix.Write(pair[0], []byte("text"))
+	check(err)
+	data, control := make([]byte, 10), make([]byte, 64)
+	_, cn, _, _, err := unix.Recvmsg(pair[1], data, control, 0)
+	if err != nil {
+		return err
+	}
+	msgs, err := unix.ParseSocketControlMessage(control[:cn])
+	if err != nil || len(msgs) != 1 || len(msgs[0].Data) < 4 {
+		return fmt.Errorf("%v, %w", msgs, err)
+	}
+	fd := *(*int32)(unsafe.Pointer(&msgs[0].Data[0]))
+	link := must(os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)))
+	if link != "anon_inode:[pidfd]" && len(link) < 6 {
+		return errors.New(link)
+	}
+	return unix.PidfdSendSignal(int(fd), 0, nil, 0)
+}
