@@ -16,8 +16,9 @@ import (
 )
 
 var (
-	full = flag.Bool("conformance.full", false, "run every case in every column")
-	only = flag.String("conformance.only", "", "run only cases whose name contains this")
+	full   = flag.Bool("conformance.full", false, "run every case in every column")
+	absent = flag.String("conformance.absent", "", "words separated by commas: what cases with one in their name are about, this kernel has not")
+	only   = flag.String("conformance.only", "", "run only cases whose name contains this")
 )
 
 // ordinary is the user beside root.
@@ -96,6 +97,10 @@ var byName = sync.OnceValue(func() map[string]Case {
 func TestConformance(t *testing.T) {
 	exe := executable(t)
 	var tallies []*tally
+	missing := map[string]bool{}
+	for word := range strings.SplitSeq(*absent, ",") {
+		missing[word] = word == ""
+	}
 	for _, c := range columns() {
 		tallies = append(tallies, &tally{column: c})
 	}
@@ -108,6 +113,10 @@ func TestConformance(t *testing.T) {
 					failure = "it was not run"
 				}
 				problem := judgeInexact(c, col.column, failure)
+				if word := absentIn(c); word != "" {
+					missing[word] = missing[word] || failure != ""
+					problem = ""
+				}
 				col.add(c, problem)
 				t.Run(c.Name, func(t *testing.T) {
 					if problem != "" {
@@ -117,7 +126,22 @@ func TestConformance(t *testing.T) {
 			}
 		})
 	}
+	for word, ok := range missing {
+		if !ok {
+			t.Errorf("this kernel has %s", word)
+		}
+	}
 	print(os.Stdout, tallies)
+}
+
+// absentIn returns the word of -conformance.absent that a case is about.
+func absentIn(c Case) string {
+	for word := range strings.SplitSeq(*absent, ",") {
+		if word != "" && strings.Contains(c.Name, word) {
+			return word
+		}
+	}
+	return ""
 }
 
 // selected lists the cases of a column.
