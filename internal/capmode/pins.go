@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,12 +28,35 @@ type continued struct {
 
 func (k *continued) names(n int) bool { return k.fd == n || k.other == n }
 
+// pins are the calls that were let go on, by thread, of all processes that share a
+// descriptor table.
+type pins struct {
+	mu sync.Mutex
+	by map[int]*continued
+}
+
+func newPins() *pins { return &pins{by: map[int]*continued{}} }
+
+// set notes that thread tid was let into k.
+func (s *pins) set(tid int, k *continued) {
+	s.mu.Lock()
+	s.by[tid] = k
+	s.mu.Unlock()
+}
+
+// drop notes that thread tid is past whatever it was let into.
+func (s *pins) drop(tid int) {
+	s.mu.Lock()
+	delete(s.by, tid)
+	s.mu.Unlock()
+}
+
 // pinned reports whether a call that was let go on, by a thread other than except,
 // may still look number n up.
 func (p *process) pinned(n, except int) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for tid, k := range p.pins {
+	p.pins.mu.Lock()
+	defer p.pins.mu.Unlock()
+	for tid, k := range p.pins.by {
 		if tid != except && k.names(n) {
 			return true
 		}
@@ -44,13 +68,13 @@ func (p *process) pinned(n, except int) bool {
 // look number n up.
 func (c *call) settled(n int) bool {
 	for range 50 {
-		c.p.mu.Lock()
-		for tid, k := range c.p.pins {
+		c.p.pins.mu.Lock()
+		for tid, k := range c.p.pins.by {
 			if tid != c.TID() && k.names(n) && c.past(tid, k) {
-				delete(c.p.pins, tid)
+				delete(c.p.pins.by, tid)
 			}
 		}
-		c.p.mu.Unlock()
+		c.p.pins.mu.Unlock()
 		if !c.p.pinned(n, c.TID()) {
 			return true
 		}

@@ -21,11 +21,11 @@ type process struct {
 	table *fdtable.Table
 
 	openLimit atomic.Int64 // RLIMIT_NOFILE when it was last looked at
+	pins      *pins        // of all who share the table
 
 	mu      sync.Mutex
-	pins    map[int]*continued // by thread
-	leaving *exec              // an exec whose outcome is not known
-	closing []int              // limited numbers whose close was let go on
+	leaving *exec // an exec whose outcome is not known
+	closing []int // limited numbers whose close was let go on
 }
 
 // task is a thread that has asked something. Numbers of threads are reused; the
@@ -40,7 +40,7 @@ func newProcess(pid int, t *fdtable.Table) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open process %d: %w", pid, err)
 	}
-	return &process{pid: pid, life: sys.NewFD(n), table: t, pins: map[int]*continued{}}, nil
+	return &process{pid: pid, life: sys.NewFD(n), table: t, pins: newPins()}, nil
 }
 
 // gone reports whether the process or thread of a pidfd has ended.
@@ -168,14 +168,20 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 	if p, err = newProcess(tgid, t); err != nil {
 		return nil, err
 	}
+	for _, other := range w.procs {
+		if other.table.SharesWith(t) {
+			p.pins = other.pins
+			break
+		}
+	}
 	w.procs[tgid] = p
 	return p, c.Check()
 }
 
 // settle notes that the thread which calls now is past whatever it was let into.
 func (p *process) settle(c *supervisor.Call) {
+	p.pins.drop(c.TID())
 	p.mu.Lock()
-	delete(p.pins, c.TID())
 	leaving, closing := p.leaving != nil, len(p.closing) > 0
 	p.mu.Unlock()
 	if closing {

@@ -64,8 +64,6 @@ func (c *call) args() (args [6]uint64) {
 // goOn lets the kernel carry the call out, and remembers which numbers it looks up.
 func (c *call) goOn(p pin, reason string) supervisor.Result {
 	k := &continued{pin: p, call: c.Name}
-	c.p.mu.Lock()
-	c.p.pins[c.TID()] = k
-	c.p.mu.Unlock()
+	c.p.pins.set(c.TID(), k)
 	return supervisor.ContinueAnd(reason, func() { k.let.Store(true) })
 }

@@ -289,6 +289,9 @@ func (t *Table) Exact(fd int, caps filecaps.Caps) bool {
 // to be will. Their filters differ.
 func (t *Table) Shared() bool { return len(t.shared().sharers) > 1 }
 
+// SharesWith reports whether o is about the same descriptor table. It needs no lock.
+func (t *Table) SharesWith(o *Table) bool { return t.shared() == o.shared() }
+
 // Mode reports whether the process is in capability mode. It needs no lock.
 func (t *Table) Mode() bool { return t.mode.Load() }
 

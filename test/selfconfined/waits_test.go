@@ -7,6 +7,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/capsicum-go/capsicum/internal/script"
 	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
@@ -14,7 +15,8 @@ import (
 // waitAttacks change what a number means while a call that was judged has not
 // looked it up.
 var waitAttacks = []attack{
-	{name: "a call that waits for its arguments", root: true, do: heldBack},
+	{name: "a call that waits for its arguments", root: true, do: func(a *attacker) error { return heldBack(a, sendHere) }},
+	{name: "a call of who shares the table waits for its arguments", root: true, do: func(a *attacker) error { return heldBack(a, sendBySharer) }},
 }
 
 // absent returns a page that nobody may touch until fill is called.
@@ -48,7 +50,7 @@ func absent() (addr uintptr, fill func()) {
 
 // heldBack holds a sendfile back at its offset, which comes before the descriptors,
 // and puts another file under the number.
-func heldBack(a *attacker) error {
+func heldBack(a *attacker, send func(out, in int, offset uintptr) error) error {
 	limited := a.derived(a.file("it", "secret"), rights.Write)
 	const number = 300
 	check(unix.Dup3(a.file("other", "public"), number, 0))
@@ -56,13 +58,7 @@ func heldBack(a *attacker) error {
 	check(unix.Pipe(p[:]))
 	offset, fill := absent()
 	done := make(chan error)
-	go func() {
-		_, _, e := unix.Syscall6(unix.SYS_SENDFILE, uintptr(p[1]), number, offset, 6, 0, 0)
-		if e != 0 {
-			done <- e
-		}
-		done <- nil
-	}()
+	go func() { done <- send(p[1], number, offset) }()
 	time.Sleep(100 * time.Millisecond)
 	err := unix.Dup3(limited, number, 0)
 	fill()
@@ -78,4 +74,25 @@ func heldBack(a *attacker) error {
 		return fmt.Errorf("read %q", buf)
 	}
 	return nil
+}
+
+func sendHere(out, in int, offset uintptr) error {
+	if _, _, e := unix.Syscall6(unix.SYS_SENDFILE, uintptr(out), uintptr(in), offset, 6, 0, 0); e != 0 {
+		return e
+	}
+	return nil
+}
+
+// sendBySharer sends in another process, which has this one's memory also.
+func sendBySharer(out, in int, offset uintptr) error {
+	var steps script.Sequence
+	steps.Do("send", unix.SYS_SENDFILE, out, in, offset, 6)
+	steps.Do("end", unix.SYS_EXIT_GROUP, 0)
+	pid, err := script.Start(unix.CLONE_FILES|unix.CLONE_VM, &steps)
+	if err != nil {
+		return err
+	}
+	var st unix.WaitStatus
+	_ = must(unix.Wait4(pid, &st, unix.WALL, nil))
+	return steps.Err()
 }
