@@ -84,11 +84,14 @@ func (c *call) settled(n int) bool {
 }
 
 // looksUpFirst are calls that look their descriptor up before they touch memory or
-// wait for anything: asleep in one of them, a thread is past that. Others may sleep on
-// a page of their arguments, which somebody fills when it suits him.
+// wait for anything: asleep in one of them, a thread is past that. Others may sleep,
+// or run for long, on a page of their arguments, which somebody fills when it suits
+// him, or which is huge.
 var looksUpFirst = []string{
 	"read", "readv", "pread64", "preadv", "write", "writev", "pwrite64", "pwritev", "recvfrom", "recvmsg", "accept", "accept4",
-	"ioctl", "flock", "fsync", "fdatasync", "connect", "dup", "dup2", "dup3", "fcntl",
+	"ioctl", "flock", "fsync", "fdatasync", "connect", "dup", "dup2", "dup3", "fcntl", "lseek", "fstat", "fchmod", "fchown",
+	"ftruncate", "fallocate", "syncfs", "sync_file_range", "listen", "shutdown", "getsockname", "getpeername", "getsockopt",
+	"getdents", "getdents64", "fchdir",
 }
 
 // enough is how long a thread has to have run, since it was let into a call, to be
@@ -115,7 +118,9 @@ func (c *call) past(tid int, k *continued) bool {
 	case 'Z', 'X':
 		return true
 	case 'R':
-		return c.ranEnough(thread, k)
+		return slices.Contains(looksUpFirst, k.call) && c.ranEnough(thread, k)
+	case 'D': // it may wait for a lock on its way out of the question
+		return false
 	}
 	// The number of the call it is in, "running", or -1 outside any.
 	text, err := c.ReadProc(thread + "/syscall")
