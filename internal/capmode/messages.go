@@ -142,6 +142,10 @@ func sendMessages(c *call) supervisor.Result {
 }
 
 func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (int, error) {
+	if flags&unix.MSG_ZEROCOPY != 0 {
+		// What the kernel would send, later, is memory of this process. Callers copy then.
+		return 0, unix.ENOBUFS
+	}
 	h, err := c.header(addr)
 	if err != nil {
 		return 0, err

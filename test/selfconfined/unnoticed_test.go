@@ -24,6 +24,7 @@ var unnoticed = []attack{
 		return err
 	}},
 	{name: "a message with more descriptors than there are numbers", do: fullTable},
+	{name: "a message that is not copied, or is refused to be", do: uncopied},
 	{name: "a message with its sender's process", do: senderProcess},
 }
 
@@ -83,4 +84,24 @@ func senderProcess(a *attacker) error {
 		return errors.New(link)
 	}
 	return unix.PidfdSendSignal(int(fd), 0, nil, 0)
+}
+
+// uncopied sends without a copy. What arrives is what was sent, also when that is
+// received much later.
+func uncopied(a *attacker) error {
+	l := must(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0))
+	check(unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	check(unix.Listen(l, 1))
+	s := must(unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0))
+	check(unix.Connect(s, must(unix.Getsockname(l))))
+	check(unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_ZEROCOPY, 1))
+	a.limit(a.file("it", "it"), rights.Read)
+	_, err := unix.SendmsgN(s, make([]byte, 1<<16), nil, nil, unix.MSG_ZEROCOPY)
+	if a.confined && err == unix.ENOBUFS {
+		return nil
+	}
+	if err == nil && a.confined {
+		return errors.New("memory of the supervisor is under way")
+	}
+	return err
 }
