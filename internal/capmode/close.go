@@ -37,7 +37,7 @@ func closed(c *call) supervisor.Result {
 			c.p.closes(fd)
 		}
 		return supervisor.Continue(closing)
-	case !c.isOpen(fd):
+	case !c.IsOpen(int32(fd)):
 		return supervisor.Errno(unix.EBADF)
 	}
 	return fail(c.park(t, fd))
@@ -71,10 +71,8 @@ func (p *process) dropClosed(c *supervisor.Call) {
 	p.closing = append([]int(nil), p.closing[len(list):]...)
 	p.mu.Unlock()
 	for _, fd := range list {
-		f, err := c.DupFull(int32(fd))
-		f.Close()
 		// A thread that another's exec ends has no descriptors any more, its process has.
-		if err == unix.EBADF && c.Check() == nil {
+		if !c.IsOpen(int32(fd)) && c.Check() == nil {
 			p.table.Drop(fd)
 		} else if _, limited := p.table.Slot(fd); limited {
 			p.closes(fd)
@@ -93,7 +91,7 @@ func closedRange(c *call) supervisor.Result {
 	defer t.Unlock()
 	lo, hi := int(first), int(min(last, math.MaxInt32))
 	for fd := range t.StackedIn(lo, hi) {
-		if c.isOpen(fd) {
+		if c.IsOpen(int32(fd)) {
 			return supervisor.Errno(unix.ENOSYS)
 		}
 	}

@@ -141,19 +141,12 @@ func (c *call) place(t *fdtable.Table, f *sys.FD, caps filecaps.Caps, low int, c
 
 // placeBelow is place under a number below limit.
 func (c *call) placeBelow(limit int, t *fdtable.Table, f *sys.FD, caps filecaps.Caps, low int, cloexec bool) (int, error) {
-	taken := func(n int) bool { return n < low || c.p.pinned(n, 0) || c.isOpen(n) }
+	taken := func(n int) bool { return n < low || c.p.pinned(n, 0) || c.IsOpen(int32(n)) }
 	n, ok := t.Choose(caps, taken, limit)
 	if !ok {
 		return 0, unix.EMFILE
 	}
 	return n, c.put(t, f, caps, n, cloexec)
-}
-
-// isOpen reports whether the caller's number n is in use.
-func (c *call) isOpen(n int) bool {
-	f, err := c.DupFull(int32(n))
-	f.Close()
-	return err != unix.EBADF
 }
 
 // put puts f under number n, noting its rights first.

@@ -68,12 +68,10 @@ func (c *call) execute(program int32) supervisor.Result {
 		}
 		f, err := c.DupFull(int32(fd))
 		if errors.Is(err, unix.EACCES) {
-			// Nobody may look into the process. What comes under the number then is
-			// refused more than it should be.
-			e.closed = append(e.closed, fd)
-			continue
-		}
-		if err == nil {
+			// Nobody may look into the process, so there is no way back if the exec fails:
+			// the descriptor is closed then, too.
+			err = c.park(t, fd)
+		} else if err == nil {
 			e.parked = append(e.parked, parked{fd, f, s})
 			err = c.park(t, fd)
 		}

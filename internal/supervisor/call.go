@@ -108,6 +108,21 @@ func (c *Call) Dup(fd int32) (*sys.FD, error) {
 	return c.openProc("fd/" + strconv.Itoa(int(fd)))
 }
 
+// IsOpen reports whether the caller's number fd is in use. It can be told also where
+// nobody may look into the process, as under Yama: what fd leads to may be looked up
+// even so.
+func (c *Call) IsOpen(fd int32) bool {
+	f, err := c.DupFull(fd)
+	if errors.Is(err, errNoGetfd) {
+		var st unix.Stat_t
+		name := strconv.Itoa(c.TID()) + "/fd/" + strconv.Itoa(int(fd))
+		err = sys.Retry(func() error { return unix.Fstatat(c.Proc().Int(), name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+		return err != unix.ENOENT
+	}
+	f.Close()
+	return err != unix.EBADF
+}
+
 // Put gives the caller a copy of fd under number num, in place of what is there,
 // or under the lowest free one for num < 0, and returns the number. The call still
 // waits for its answer.
