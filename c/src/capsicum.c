@@ -1,0 +1,195 @@
+/* The calls of cap_enter(2), cap_rights_limit(2), cap_ioctls_limit(2), cap_fcntls_limit(2). */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <sys/capsicum.h>
+
+#include "library.h"
+
+/*
+ * How this process is confined, for good: with a supervisor, or by filters alone. The
+ * first call that confines chooses; a program that was executed finds what there is.
+ */
+static enum { UNCHOSEN, SUPERVISED, ALONE } form;
+
+static uint32_t commands[MAX_IOCTLS]; /* under the lock */
+
+static void begin(struct capsicum_signals *s)
+{
+	if (capsicum_lock(s)) {
+		form = UNCHOSEN;
+		capsicum_static_forget();
+	}
+}
+
+/* Ends a call: the result, or -1 with errno. */
+static long end(const struct capsicum_signals *s, long r)
+{
+	capsicum_unlock(s);
+	if (r >= 0)
+		return r;
+	errno = (int)-r;
+	return -1;
+}
+
+static bool supervised(void)
+{
+	if (form == UNCHOSEN && capsicum_supervised())
+		form = SUPERVISED;
+	return form == SUPERVISED;
+}
+
+/* The same for a call that confines: a process that has no form gets one. */
+static bool confined(void)
+{
+	if (supervised())
+		return true;
+	if (form == UNCHOSEN)
+		form = !capsicum_static_begun() && capsicum_can_filter() && capsicum_attach() == 0 ? SUPERVISED : ALONE;
+	return form == SUPERVISED;
+}
+
+PUBLIC int cap_enter(void)
+{
+	struct capsicum_signals s;
+	capsicum_keep_local_time_if_alone();
+	begin(&s);
+	return (int)end(&s, confined() ? capsicum_supervised_enter() : capsicum_static_enter());
+}
+
+static int mode(void)
+{
+	struct capsicum_signals s;
+	begin(&s);
+	return (int)end(&s, supervised() ? capsicum_supervised_mode() : capsicum_static_mode());
+}
+
+PUBLIC int cap_getmode(unsigned int *modep)
+{
+	if (!modep) {
+		errno = EFAULT;
+		return -1;
+	}
+	int r = mode();
+	if (r < 0)
+		return -1;
+	*modep = (unsigned int)r;
+	return 0;
+}
+
+PUBLIC bool cap_sandboxed(void)
+{
+	int before = errno, r = mode();
+	errno = before;
+	return r == 1;
+}
+
+static int fail(int e)
+{
+	errno = e;
+	return -1;
+}
+
+PUBLIC int cap_rights_limit(int fd, const cap_rights_t *rights)
+{
+	struct capsicum_signals s;
+	if (!rights)
+		return fail(EFAULT);
+	cap_rights_t r = *rights;
+	if (!cap_rights_is_valid(&r))
+		return fail(EINVAL);
+	begin(&s);
+	return (int)end(&s, confined() ? capsicum_supervised_limit_rights(fd, r.cr_rights)
+				       : capsicum_static_limit_rights(fd, r.cr_rights));
+}
+
+PUBLIC int __cap_rights_get(int version, int fd, cap_rights_t *rights)
+{
+	static uint64_t words[2]; /* under the lock; nothing is stored in part */
+	struct capsicum_signals s;
+	if (version != CAP_RIGHTS_VERSION_00)
+		return fail(EINVAL);
+	if (!rights)
+		return fail(EFAULT);
+	begin(&s);
+	int r = supervised() ? capsicum_supervised_rights(fd, words) : capsicum_static_rights(fd, words);
+	if (r == 0)
+		memcpy(rights->cr_rights, words, sizeof words);
+	return (int)end(&s, r);
+}
+
+PUBLIC int cap_rights_get(int fd, cap_rights_t *rights)
+{
+	return __cap_rights_get(CAP_RIGHTS_VERSION, fd, rights);
+}
+
+/*
+ * The 32 bits of a command that Linux looks at: a value that was an int once may have
+ * its sign above.
+ */
+static bool narrow(cap_ioctl_t cmd, uint32_t *out)
+{
+	*out = (uint32_t)cmd;
+	return cmd == (uint32_t)cmd || (long)cmd == (int32_t)*out;
+}
+
+PUBLIC int cap_ioctls_limit(int fd, const cap_ioctl_t *cmds, size_t ncmds)
+{
+	uint32_t list[MAX_IOCTLS];
+	struct capsicum_signals s;
+	if (ncmds > MAX_IOCTLS)
+		return fail(EINVAL);
+	if (!cmds && ncmds > 0)
+		return fail(EFAULT);
+	for (size_t i = 0; i < ncmds; i++)
+		if (!narrow(cmds[i], &list[i]))
+			return fail(EINVAL);
+	begin(&s);
+	return (int)end(&s, confined() ? capsicum_supervised_limit_ioctls(fd, list, (int)ncmds)
+				       : capsicum_static_limit_ioctls(fd, list, (int)ncmds));
+}
+
+PUBLIC ssize_t cap_ioctls_get(int fd, cap_ioctl_t *cmds, size_t maxcmds)
+{
+	struct capsicum_signals s;
+	begin(&s);
+	int n = supervised() ? capsicum_supervised_ioctls(fd, commands) : capsicum_static_ioctls(fd, commands);
+	if (cmds && n > 0 && n <= MAX_IOCTLS)
+		for (size_t i = 0; i < (size_t)n && i < maxcmds; i++)
+			cmds[i] = commands[i];
+	return end(&s, n == ALL_IOCTLS ? CAP_IOCTLS_ALL : n);
+}
+
+PUBLIC int cap_fcntls_limit(int fd, uint32_t fcntlrights)
+{
+	struct capsicum_signals s;
+	if (fcntlrights & ~CAP_FCNTL_ALL)
+		return fail(EINVAL);
+	begin(&s);
+	return (int)end(&s, confined() ? capsicum_supervised_limit_fcntls(fd, fcntlrights)
+				       : capsicum_static_limit_fcntls(fd, fcntlrights));
+}
+
+PUBLIC int cap_fcntls_get(int fd, uint32_t *fcntlrightsp)
+{
+	struct capsicum_signals s;
+	uint32_t mask = 0;
+	if (!fcntlrightsp)
+		return fail(EFAULT);
+	begin(&s);
+	int r = (int)end(&s, supervised() ? capsicum_supervised_fcntls(fd, &mask) : capsicum_static_fcntls(fd, &mask));
+	if (r == 0)
+		*fcntlrightsp = mask;
+	return r;
+}
+
+PUBLIC const char *capsicum_strerror(int error)
+{
+	switch (error) {
+	case ECAPMODE:
+		return "Not permitted in capability mode";
+	case ENOTCAPABLE:
+		return "Capabilities insufficient";
+	}
+	return strerror(error);
+}
