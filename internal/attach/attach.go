@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -58,6 +59,9 @@ func handOver(p *page, fd *sys.FD, pid int) error {
 
 // install installs the filter and gives its listener away.
 func install(p *page, alive func() bool) error {
+	// No child may get the listener.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	listener, err := sys.InstallListener(p.code[:min(p.count, uint32(len(p.code)))])
 	if err != nil {
 		p.listener = -1

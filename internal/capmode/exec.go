@@ -30,14 +30,15 @@ type exec struct {
 // parked is a number that would close, but must not come to be given out. Its
 // descriptor is kept until the outcome is known.
 type parked struct {
-	fd   int
-	file *sys.FD
-	slot fdtable.Slot
+	fd      int
+	file    *sys.FD
+	slot    fdtable.Slot
+	cloexec bool
 }
 
 // execute lets an exec go on, of what descriptor program leads to, -1 for a name.
 // That one must still be there.
-func (c *call) execute(program int32) supervisor.Result {
+func (c *call) execute(program int32, replaced ...parked) supervisor.Result {
 	stack, err := stackOf(c.p.pid)
 	if err == nil {
 		err = c.Check()
@@ -57,7 +58,7 @@ func (c *call) execute(program int32) supervisor.Result {
 		// others close from then on is not closed in it.
 		return supervisor.Errno(unix.EBUSY)
 	}
-	e := &exec{tid: c.TID(), stack: stack}
+	e := &exec{tid: c.TID(), stack: stack, parked: replaced}
 	for fd, s := range t.Limited(0, math.MaxInt32) {
 		if s.Parked || !c.closesOnExec(fd) {
 			continue
@@ -72,7 +73,7 @@ func (c *call) execute(program int32) supervisor.Result {
 			// the descriptor is closed then, too.
 			err = c.park(t, fd)
 		} else if err == nil {
-			e.parked = append(e.parked, parked{fd, f, s})
+			e.parked = append(e.parked, parked{fd, f, s, true})
 			err = c.park(t, fd)
 		}
 		if err != nil {
@@ -152,7 +153,7 @@ func (e *exec) letGo() {
 func (e *exec) undo(c *supervisor.Call, t *fdtable.Table) {
 	for _, k := range e.parked {
 		t.Put(k.fd, k.slot)
-		if _, err := c.Put(k.file, k.fd, true); err != nil {
+		if _, err := c.Put(k.file, k.fd, k.cloexec); err != nil {
 			t.Put(k.fd, fdtable.Slot{Caps: filecaps.Caps{Listed: true}, Parked: true}) // it stays closed
 		}
 	}

@@ -1,13 +1,11 @@
 package capmode
 
 import (
-	"bytes"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/supervisor"
-	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -105,29 +103,8 @@ func executeAt(c *call) supervisor.Result {
 	case !caps.Rights.IsSet(rights.Fexecve):
 		return supervisor.Errno(eNotCapable)
 	}
-	if strict {
-		if err := selfContained(f); err != nil {
-			return fail(err)
-		}
+	if !strict {
+		return c.execute(dir)
 	}
-	return c.execute(dir)
-}
-
-// selfContained refuses programs that the kernel starts by the name of another
-// file: scripts, and ELF files with a loader.
-func selfContained(f *sys.FD) error {
-	head := make([]byte, 64<<10)
-	var n int
-	err := sys.Retry(func() (err error) { n, err = unix.Pread(f.Int(), head, 0); return })
-	switch {
-	case err == unix.EBADF: // open for something else than reading
-		return eCapMode
-	case err != nil:
-		return err
-	case static(head[:n]):
-		return nil
-	case !bytes.HasPrefix(head, []byte("#!")) && !bytes.HasPrefix(head, []byte("\x7fELF")):
-		return unix.ENOEXEC
-	}
-	return eCapMode
+	return c.executeCopy(dir, f, caps)
 }

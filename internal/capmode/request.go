@@ -33,6 +33,9 @@ var requests = map[request.Op]handler{
 		return supervisor.Value(0)
 	},
 	request.Enter: func(c *call) supervisor.Result {
+		if c.Arg(1) == 1 && !c.p.table.Mode() {
+			c.p.table.Bind()
+		}
 		c.p.table.Enter()
 		return supervisor.Value(0)
 	},

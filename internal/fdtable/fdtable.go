@@ -120,6 +120,7 @@ type Table struct {
 	files   atomic.Pointer[files]
 	filters *filters
 	mode    atomic.Bool
+	bound   atomic.Bool
 	label   uint64  // as whose child it was born; guarded by Tables.mu
 	recent  []*fork // its forks that were born, the newest last; guarded by Tables.mu
 	ended   bool    // it has exited; guarded by Tables.mu
@@ -298,3 +299,11 @@ func (t *Table) Mode() bool { return t.mode.Load() }
 // Enter puts the process into capability mode, and its children that are not born
 // yet. It needs no lock.
 func (t *Table) Enter() { t.mode.Store(true) }
+
+// Bound reports whether the kernel executes for the process nothing that has a name.
+// It needs no lock.
+func (t *Table) Bound() bool { return t.bound.Load() }
+
+// Bind notes that it does not, for children that are not born yet also. It needs no
+// lock.
+func (t *Table) Bind() { t.bound.Store(true) }

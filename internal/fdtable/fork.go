@@ -10,6 +10,7 @@ type fork struct {
 	files  *files // the parent's at the fork
 
 	share   bool
+	bound   bool      // the parent was, at the fork
 	slots   cow[Slot] // at the fork; none if shared
 	filters *filters  // at the fork: the child has these at least
 
@@ -41,7 +42,7 @@ func (fk *fork) note(fd int, s Slot) {
 // begin makes a fork of t, whose lock is held, and enters it into the journal.
 func (t *Table) begin(share bool) *fork {
 	f := t.shared()
-	fk := &fork{parent: t, files: f, share: share, filters: &filters{stacked: t.filters.stacked.snapshot()}}
+	fk := &fork{parent: t, files: f, share: share, bound: t.Bound(), filters: &filters{stacked: t.filters.stacked.snapshot()}}
 	if share {
 		f.sharers[fk.filters] = struct{}{}
 	} else {

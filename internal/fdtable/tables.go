@@ -123,6 +123,9 @@ func (ts *Tables) Born(label uint64, pid int) (*Table, error) {
 	t := fk.child()
 	fk.files.mu.Unlock()
 	t.label = label
+	if fk.parent.Bound() && fk.bound {
+		t.Bind()
+	}
 	if fk.parent.Mode() {
 		t.Enter()
 	}

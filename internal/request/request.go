@@ -14,7 +14,7 @@ type Op uint64
 // that filters answer; see package slot.
 const (
 	Mode        Op = 16 + iota // () 1 in capability mode, else 0
-	Enter                      // () the process's filter follows
+	Enter                      // (1 if no thread can execute what has a name) the process's filter follows
 	LimitRights                // (fd, word 0, word 1) Stack: stack a filter, and say Stacked
 	Rights                     // (fd, *[2]uint64)
 	LimitIoctls                // (fd, *uint32, n) as LimitRights

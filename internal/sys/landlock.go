@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,26 @@ func LandlockAllow(ruleset, fd int, access uint64) error {
 	_, _, e := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset),
 		unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&attr)), 0, 0, 0)
 	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+// ExecuteNoNames keeps every thread of this process from executing a file that has a
+// name, for good; one in a memfd, which no name leads to, can be. It needs
+// no_new_privs on all of them. In a program with cgo the threads are not all the
+// runtime's, and it fails.
+func ExecuteNoNames() error {
+	if _, err := LandlockABI(); err != nil {
+		return err
+	}
+	attr := unix.LandlockRulesetAttr{Handled_access_fs: unix.LANDLOCK_ACCESS_FS_EXECUTE}
+	fd, err := LandlockCreate(&attr, unsafe.Sizeof(attr.Handled_access_fs))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(fd), 0, 0); e != 0 {
 		return e
 	}
 	return nil

@@ -1,0 +1,108 @@
+package capmode
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/fdtable"
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+// executeCopy executes the program that the caller holds under number dir, in
+// capability mode. The kernel reads the call's name again, from memory that can have
+// changed since it was empty, and opens a script's interpreter and a program's loader
+// by name. So the process must have given up executing what has a name; and what takes
+// the program's place for the exec is a copy of it that has none, and that nobody can
+// change any more.
+func (c *call) executeCopy(dir int32, f *sys.FD, caps filecaps.Caps) supervisor.Result {
+	if !c.p.table.Bound() {
+		return supervisor.Errno(eCapMode)
+	}
+	program, err := copyProgram(f)
+	if err != nil {
+		return fail(err)
+	}
+	defer program.Close()
+	if err := selfContained(program); err != nil {
+		return fail(err)
+	}
+	original, err := f.Dup()
+	if err != nil {
+		return fail(err)
+	}
+	cloexec := c.closesOnExec(int(dir))
+	t := c.table()
+	s, limited := t.Slot(int(dir))
+	if !limited {
+		s = fdtable.Slot{Caps: caps}
+	}
+	err = c.put(t, program, caps, int(dir), cloexec)
+	t.Unlock()
+	if err != nil {
+		return fail(errors.Join(err, original.Close()))
+	}
+	return c.execute(dir, parked{int(dir), original, s, cloexec})
+}
+
+// largest is how large a program may be.
+const largest = 1 << 31
+
+// copyProgram returns a sealed copy of f, open for reading only: the kernel executes
+// nothing that somebody has open for writing.
+func copyProgram(f *sys.FD) (*sys.FD, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.Int(), &st); err != nil {
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > largest {
+		return nil, eCapMode
+	}
+	n, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, fmt.Errorf("make copy of program: %w", err)
+	}
+	to := sys.NewFD(n)
+	defer to.Close()
+	for at := int64(0); at < st.Size; {
+		var n int
+		err := sys.Retry(func() (err error) { n, err = unix.Sendfile(to.Int(), f.Int(), &at, int(st.Size-at)); return err })
+		switch {
+		case err == unix.EBADF: // open for something else than reading
+			return nil, eCapMode
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return nil, unix.ENOEXEC // it was cut
+		}
+	}
+	const all = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(uintptr(to.Int()), unix.F_ADD_SEALS, all); err != nil {
+		return nil, fmt.Errorf("seal copy of program: %w", err)
+	}
+	if n, err = unix.Open(sys.FDName(to.Int()), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		return nil, err
+	}
+	return sys.NewFD(n), nil
+}
+
+// selfContained refuses programs that the kernel starts by the name of another
+// file: scripts, and ELF files with a loader.
+func selfContained(f *sys.FD) error {
+	head := make([]byte, 64<<10)
+	var n int
+	err := sys.Retry(func() (err error) { n, err = unix.Pread(f.Int(), head, 0); return })
+	switch {
+	case err != nil:
+		return err
+	case static(head[:n]):
+		return nil
+	case !bytes.HasPrefix(head, []byte("#!")) && !bytes.HasPrefix(head, []byte("\x7fELF")):
+		return unix.ENOEXEC
+	}
+	return eCapMode
+}
