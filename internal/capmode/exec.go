@@ -60,10 +60,11 @@ func (c *call) execute(program int32, replaced ...parked) supervisor.Result {
 	}
 	e := &exec{tid: c.TID(), stack: stack, parked: replaced}
 	for fd, s := range t.Limited(0, math.MaxInt32) {
-		if s.Parked || !c.closesOnExec(fd) {
+		closes, known := c.closesOnExec(fd)
+		if s.Parked || known && !closes {
 			continue
 		}
-		if t.Stacked(fd).IsFull() || fd == int(program) {
+		if t.Stacked(fd).IsFull() || fd == int(program) || !known {
 			e.closed = append(e.closed, fd)
 			continue
 		}
@@ -178,19 +179,19 @@ func (p *process) watch(e *exec) {
 	}
 }
 
-// closesOnExec reports whether the caller's number fd is marked so.
-func (c *call) closesOnExec(fd int) bool {
+// closesOnExec reports whether the caller's number fd is marked so, if that is known.
+func (c *call) closesOnExec(fd int) (closes, known bool) {
 	text, err := c.ReadProc(strconv.Itoa(c.TID()) + "/fdinfo/" + strconv.Itoa(fd))
 	if err != nil {
-		return false
+		return false, false
 	}
 	for line := range bytes.Lines(text) {
 		if v, ok := bytes.CutPrefix(line, []byte("flags:")); ok {
 			flags, err := strconv.ParseUint(string(bytes.TrimSpace(v)), 8, 32)
-			return err == nil && flags&unix.O_CLOEXEC != 0
+			return flags&unix.O_CLOEXEC != 0, err == nil
 		}
 	}
-	return false
+	return false, false
 }
 
 // stackOf returns where the stack of a process begins, which every exec changes.

@@ -35,7 +35,7 @@ func (c *call) executeCopy(dir int32, f *sys.FD, caps filecaps.Caps) supervisor.
 	if err != nil {
 		return fail(err)
 	}
-	cloexec := c.closesOnExec(int(dir))
+	cloexec, _ := c.closesOnExec(int(dir))
 	t := c.table()
 	s, limited := t.Slot(int(dir))
 	if !limited {
