@@ -22,9 +22,10 @@
 // # What keeps working
 //
 // Goroutines, timers, pipes, [os.Root] methods on a directory opened before,
-// connections and listeners opened before, and exec of a program held open.
-// What does not: [os.Open] and everything else that takes a path, [net.Dial],
-// [net.Listen], name lookups, and time zones that were not loaded before.
+// connections and listeners opened before, and execveat of a static program held
+// open, on Linux without cgo. What does not: [os.Open] and everything else that takes
+// a path, os/exec, which names the program, [net.Dial], [net.Listen], name lookups,
+// and time zones that were not loaded before.
 package capsicum
 
 import (

@@ -70,13 +70,15 @@ func Mode() (bool, error) {
 
 // stack installs the filter that the supervisor has for fd, -1 for capability mode.
 func stack(fd int) error {
-	code := make([]unix.SockFilter, request.MaxFilter)
-	n, err := ask(request.Filter, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(code))))
+	n, err := ask(request.Filter, uintptr(fd), uintptr(unsafe.Pointer(&filter[0])))
 	if err != nil {
 		return fmt.Errorf("get a filter: %w", err)
 	}
-	return sys.InstallAll(code[:min(int(n), len(code))])
+	return sys.InstallAll(filter[:min(int(n), len(filter))])
 }
+
+// filter is where the supervisor writes filters, one at a time under mu.
+var filter [request.MaxFilter]unix.SockFilter
 
 // limit makes a request that narrows fd, and stacks a filter if the supervisor says
 // that without one what fd has lost would still pass.

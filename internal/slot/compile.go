@@ -157,6 +157,25 @@ func (c *compiler) at(list []clause) cbpf.Label {
 	return l
 }
 
+// numbered is a call that does not simply pass.
+type numbered struct {
+	nr      uint32
+	clauses []clause
+}
+
+// decided returns the calls that do not simply pass, by number. They are few, and
+// the numbers many.
+func (p *program) decided() []numbered {
+	out := make([]numbered, 0, len(p.calls))
+	for name, list := range p.calls {
+		if nr, ok := sysno.Nr(p.arch, name); ok {
+			out = append(out, numbered{uint32(nr), list})
+		}
+	}
+	slices.SortFunc(out, func(a, b numbered) int { return cmp.Compare(a.nr, b.nr) })
+	return out
+}
+
 // runs returns the numbers that do not pass, in order.
 func (c *compiler) runs(p *program) []run {
 	unlisted, foreign := c.verdict(p.unlisted), c.verdict(p.foreign)
@@ -168,16 +187,33 @@ func (c *compiler) runs(p *program) []run {
 	}
 	var all []run
 	next := uint32(0)
+	add := func(last uint32, to cbpf.Label) {
+		if n := len(all); n > 0 && all[n-1].to == to {
+			all[n-1].high = last
+		} else {
+			all = append(all, run{next, last, to})
+		}
+		next = last + 1
+	}
+	decided := p.decided()
 	for _, e := range sysno.Table(p.arch) {
 		nr := uint32(e.Nr)
 		if nr > next {
-			all = append(all, run{next, nr - 1, unlisted})
+			add(nr-1, unlisted)
 		}
-		all = append(all, run{nr, nr, c.at(p.calls[e.Name])})
-		next = nr + 1
+		if len(decided) > 0 && decided[0].nr == nr {
+			add(nr, c.at(decided[0].clauses))
+			decided = decided[1:]
+		} else {
+			add(nr, c.pass)
+		}
 	}
-	all = append(all, run{next, Request - 1, unlisted}, run{Request, Request, c.at(p.questions)},
-		run{Request + 1, sysno.X32Bit - 1, unlisted}, run{sysno.X32Bit, math.MaxUint32, foreign})
+	if next < Request {
+		add(Request-1, unlisted)
+	}
+	add(Request, c.at(p.questions))
+	add(sysno.X32Bit-1, unlisted)
+	add(math.MaxUint32, foreign)
 	return c.join(all)
 }
 

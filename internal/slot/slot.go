@@ -105,7 +105,7 @@ func Descriptor(arch sysno.Arch, fd int, c filecaps.Caps, o Options) ([]cbpf.Ins
 	if fd < 0 || fd > maxFD {
 		return nil, fmt.Errorf("compile filter for descriptor %d: %w", fd, unix.EBADF)
 	}
-	p := program{arch: arch, calls: make(map[string][]clause, len(table()))}
+	p := program{arch: arch, calls: make(map[string][]clause)}
 	p.guarded = !o.First
 	p.foreign = filecaps.ENOTCAPABLE
 	if o.CapabilityMode {

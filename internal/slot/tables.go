@@ -10,7 +10,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/sysno"
 )
 
-// Test, Clause, Demand and Call are the package's tables as plain data. The C
+// Test is, with Clause, Demand and Call, the package's tables as plain data. The C
 // library compiles static filters too, in processes that can start no other, and
 // has its tables from here.
 type Test struct {
