@@ -243,9 +243,18 @@ static int hand_over(struct page *p, int fd, long pid)
 	return (int)r; /* whatever asks fails from now on; there is no way back */
 }
 
+/* A page that is larger than files may be is not only an error but a signal. */
+static bool fits(void)
+{
+	struct rlimit limit;
+	return CALL4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) == 0 && limit.rlim_cur >= sizeof(struct page);
+}
+
 /* After an error nothing has changed, or everything that would be asked is refused. */
 int capsicum_attach(void)
 {
+	if (!fits())
+		return -EFBIG;
 	int before = errno, fd = (int)CALL2(SYS_memfd_create, "capsicum", 1 /* MFD_CLOEXEC */);
 	if (fd < 0)
 		return fd;

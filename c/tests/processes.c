@@ -1,0 +1,242 @@
+/* Threads, forks, executed programs, and what is left in a process. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+
+#include "check.h"
+
+static atomic_int stage, unconfined, confined;
+
+static void *witness(void *arg)
+{
+	int *fd = arg;
+	char b;
+	int n = open("/etc/passwd", O_RDONLY);
+	if (n >= 0 && read(*fd, &b, 1) == 1)
+		unconfined++;
+	close(n);
+	while (stage == 0)
+		usleep(1000);
+	if (open("/etc/passwd", O_RDONLY) < 0 && errno == ECAPMODE && read(*fd, &b, 1) < 0 && errno == ENOTCAPABLE)
+		confined++;
+	return NULL;
+}
+
+/* Threads that are there already, blocked or not, are confined too. */
+static void threads(void)
+{
+	pthread_t t[4];
+	int fd = scratch();
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_create(&t[i], NULL, witness, &fd) == 0);
+	while (unconfined < 4)
+		usleep(1000);
+	SUCCEEDS(limit(fd, CAP_WRITE, 0ULL));
+	SUCCEEDS(cap_enter());
+	stage = 1;
+	for (int i = 0; i < 4; i++)
+		CHECK(pthread_join(t[i], NULL) == 0);
+	CHECK(confined == 4);
+}
+
+static void *limiter(void *arg)
+{
+	char b;
+	(void)arg;
+	for (int i = 0; i < 8; i++) {
+		int fd = scratch();
+		SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+		CHECK(read(fd, &b, 1) == 1);
+		FAILS(write(fd, "x", 1), ENOTCAPABLE);
+	}
+	return NULL;
+}
+
+/* The first call may be made by several at a time. */
+static void at_once(void)
+{
+	pthread_t t[6];
+	for (int i = 0; i < 6; i++)
+		CHECK(pthread_create(&t[i], NULL, limiter, NULL) == 0);
+	for (int i = 0; i < 6; i++)
+		CHECK(pthread_join(t[i], NULL) == 0);
+}
+
+static void *restless(void *arg)
+{
+	cap_rights_t r;
+	(void)arg;
+	while (stage == 0)
+		cap_rights_get(0, &r);
+	return NULL;
+}
+
+static void child_confines(void *arg)
+{
+	int fd = *(int *)arg;
+	alarm(20); /* a lock that is never given back */
+	SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+	FAILS(write(fd, "x", 1), ENOTCAPABLE);
+	SUCCEEDS(cap_enter());
+	FAILS(open("/etc/passwd", O_RDONLY), ECAPMODE);
+}
+
+/* A fork while another thread is in a call. */
+static void fork_in_call(void)
+{
+	pthread_t t[2];
+	int fd = scratch(), other = scratch();
+	SUCCEEDS(limit(other, CAP_READ, 0ULL));
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_create(&t[i], NULL, restless, NULL) == 0);
+	for (int i = 0; i < 20; i++)
+		in_child(child_confines, &fd);
+	stage = 1;
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_join(t[i], NULL) == 0);
+	CHECK(write(fd, "x", 1) == 1); /* a child's limit is its own */
+}
+
+static void first_in_child(void)
+{
+	int fd = scratch();
+	in_child(child_confines, &fd);
+	CHECK(write(fd, "x", 1) == 1 && !cap_sandboxed());
+}
+
+/* The other half of executed(): argument 1 is this case, 2 the descriptor. */
+static void executed_half(void)
+{
+	const char *number = getenv("TEST_FD");
+	CHECK(number);
+	int fd = atoi(number);
+	cap_rights_t r;
+	cap_ioctl_t cmd = 0x5401;
+	uint32_t mask;
+	SUCCEEDS(cap_rights_get(fd, &r));
+	CHECK(cap_rights_is_set(&r, CAP_READ, CAP_IOCTL, CAP_FCNTL) && !cap_rights_is_set(&r, CAP_WRITE));
+	SUCCEEDS(cap_fcntls_get(fd, &mask));
+	CHECK(mask == CAP_FCNTL_GETFL);
+	FAILS(write(fd, "x", 1), ENOTCAPABLE);
+	if (alone)
+		FAILS(cap_ioctls_get(fd, NULL, 0), EOPNOTSUPP); /* filters can't tell */
+	else
+		CHECK(cap_ioctls_get(fd, NULL, 0) == 2);
+	CAP_ALL(&r);
+	FAILS(cap_rights_limit(fd, &r), ENOTCAPABLE);
+	FAILS(cap_ioctls_limit(fd, (const cap_ioctl_t[]){0x9999}, 1), ENOTCAPABLE);
+	SUCCEEDS(cap_ioctls_limit(fd, &cmd, 1));
+	CHECK(cap_ioctls_get(fd, NULL, 0) == 1);
+	SUCCEEDS(cap_enter());
+	FAILS(open("/etc/passwd", O_RDONLY), ECAPMODE);
+}
+
+static void executed(void)
+{
+	char number[20];
+	int fd = scratch();
+	const cap_ioctl_t cmds[] = {0x5401, 0x5413};
+	CHECK(write(fd, "x", 1) == 1);
+	SUCCEEDS(limit(fd, CAP_READ, CAP_IOCTL, CAP_FCNTL, 0ULL));
+	SUCCEEDS(cap_ioctls_limit(fd, cmds, 2));
+	SUCCEEDS(cap_fcntls_limit(fd, CAP_FCNTL_GETFL));
+	SUCCEEDS(fcntl(fd, F_SETFD, 0));
+	snprintf(number, sizeof number, "%d", fd);
+	setenv("TEST_FD", number, 1);
+	execl("/proc/self/exe", "test", "executed half", (char *)NULL);
+	CHECK(!"executed");
+}
+
+static int descriptors(void)
+{
+	int n = 0;
+	DIR *dir = opendir("/proc/self/fd");
+	CHECK(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static volatile sig_atomic_t signals;
+
+static void count(int signal)
+{
+	(void)signal;
+	signals++;
+}
+
+/* Nothing tells the program of its supervisor. */
+static void invisible(void)
+{
+	int before = descriptors(), fd = scratch();
+	signal(SIGCHLD, count);
+	SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+	CHECK((supervisor_of(getpid()) > 0) == !alone);
+	CHECK(descriptors() == before + 1);
+	FAILS(waitpid(-1, NULL, 0), ECHILD);
+	FAILS(waitpid(-1, NULL, __WALL), ECHILD);
+	CHECK(signals == 0);
+	sigset_t mask;
+	CHECK(sigprocmask(SIG_SETMASK, NULL, &mask) == 0);
+	for (int i = 1; i < 31; i++)
+		CHECK(!sigismember(&mask, i));
+}
+
+/* A process whose supervisor is gone is confined: no call says that it could not be. */
+static void dead_supervisor(void)
+{
+	int fd = scratch(), other = scratch();
+	cap_rights_t r;
+	SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+	int supervisor = supervisor_of(getpid());
+	CHECK((supervisor > 0) == !alone);
+	if (alone)
+		return;
+	SUCCEEDS(kill(supervisor, SIGKILL));
+	for (int i = 0; i < 200 && kill(supervisor, 0) == 0; i++)
+		usleep(1000);
+	usleep(20000);
+	cap_rights_init(&r, CAP_READ);
+	CHECK(caph_enter() < 0 && errno != ENOSYS);
+	CHECK(caph_rights_limit(other, &r) < 0 && errno != ENOSYS);
+	CHECK(write(fd, "x", 1) < 0);
+}
+
+static int early_result = -1;
+
+__attribute__((constructor)) static void early(void)
+{
+	if (getenv("TEST_EARLY"))
+		early_result = cap_enter();
+}
+
+static void constructor(void)
+{
+	if (!getenv("TEST_EARLY")) {
+		setenv("TEST_EARLY", "1", 1);
+		execl("/proc/self/exe", "test", "constructor", (char *)NULL);
+	}
+	CHECK(early_result == 0 && cap_sandboxed());
+	FAILS(open("/etc/passwd", O_RDONLY), ECAPMODE);
+}
+
+/* Who may not be told where the program is, because it has another's privileges. */
+static void supervisor_by_name(void)
+{
+	int fd = scratch();
+	setenv("CAPSICUM_SUPERVISOR", "/nonexistent", 1);
+	SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+	CHECK(supervisor_of(getpid()) == 0);
+	FAILS(write(fd, "x", 1), ENOTCAPABLE);
+}
+
+const struct test_case process_cases[] = {
+	{"threads", threads}, {"at once", at_once}, {"fork in call", fork_in_call}, {"first in child", first_in_child},
+	{"executed", executed}, {"executed half", executed_half}, {"invisible", invisible},
+	{"dead supervisor", dead_supervisor}, {"constructor", constructor}, {"supervisor by name", supervisor_by_name},
+	{NULL, NULL},
+};
