@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 //go:embed victim/held.c
@@ -20,8 +22,26 @@ var floorSource string
 
 // forms are the ways in which the timed program holds its descriptors, as the
 // command confine names them. The first is what the others are compared with.
-var forms = []struct{ arg, name string }{
-	{"plain", "plain"}, {"limited", "limited"}, {"mode", "capability mode"}, {"crowd", "64 more limits"},
+var forms = []struct {
+	arg, name string
+	pinned    bool // on one processor
+}{
+	{"plain", "plain", false}, {"limited", "limited", false}, {"mode", "capability mode", false}, {"crowd", "64 more limits", false},
+	{"limited", "limited, one processor", true},
+}
+
+// pinned makes a program run on the first processor that we may use.
+func pinned(argv []string) []string {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return argv
+	}
+	for cpu := range len(set) * 64 {
+		if set.IsSet(cpu) {
+			return append([]string{"/usr/bin/taskset", "-c", fmt.Sprint(cpu)}, argv...)
+		}
+	}
+	return argv
 }
 
 // trial is one measurement of the library: programs that print "name number", in
@@ -63,11 +83,16 @@ func trials(b *bed) []trial {
 	confine, held := dir+"/confine", dir+"/held"
 	single := trial{name: "library: single calls", runs: 9, quick: 2}
 	for _, f := range forms {
-		single.argv = append(single.argv, []string{confine, "calls", f.arg, held, dir, fmt.Sprint(b.scaled(200000))})
+		argv := []string{confine, "calls", f.arg, held, dir, fmt.Sprint(b.scaled(200000))}
+		if f.pinned {
+			argv = pinned(argv)
+		}
+		single.argv = append(single.argv, argv)
 	}
+	floor := []string{dir + "/floor", fmt.Sprint(b.scaled(20000)), dir}
 	all := []trial{
 		single,
-		{name: "library: floor", runs: 9, quick: 2, argv: [][]string{{dir + "/floor", fmt.Sprint(b.scaled(20000)), dir}}},
+		{name: "library: floor", runs: 9, quick: 2, argv: [][]string{floor, pinned(floor)}},
 		{name: "library: limits", runs: 30, quick: 5, argv: [][]string{{confine, "limits"}}},
 		{name: "library: enter", runs: 30, quick: 5, argv: [][]string{{confine, "enter"}}},
 	}

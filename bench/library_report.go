@@ -44,7 +44,9 @@ func writeLibrary(w io.Writer, r *libraryResults) {
 	fmt.Fprint(w, "How a process that confines itself with package `capsicum` is slowed down. Times are medians of runs that took turns.\n"+
 		"Single calls are made by a C program that is executed with the descriptors: *limited* ones have exactly the rights\n"+
 		"that the calls need; *capability mode* is the same after `Enter`; with *64 more limits* the process has limited as many\n"+
-		"other descriptors with numbers below 256, each of which is one more filter for the kernel to run.\n\n")
+		"other descriptors with numbers below 256, each of which is one more filter for the kernel to run. The last column is\n"+
+		"*limited* with program and supervisor on one processor: elsewhere a descriptor that the supervisor hands over wakes its\n"+
+		"caller on another processor if one is idle, which on a virtual machine can take ten times as long as all the rest.\n\n")
 	for _, m := range r.users {
 		writeSingle(w, m)
 		writeFloor(w, m)
@@ -53,6 +55,8 @@ func writeLibrary(w io.Writer, r *libraryResults) {
 		writeForks(w, m)
 	}
 	writeTargetList(w, r.targets())
+	fmt.Fprintf(w, "\nCalls that ask nobody are compared one byte at a time, where %.1f is hardest to keep: each filter that a limit "+
+		"stacked is run for every call on any descriptor, and there are five.\n", hotMost)
 }
 
 func writeSingle(w io.Writer, m measured) {
@@ -81,17 +85,19 @@ func writeSingle(w io.Writer, m measured) {
 	const name = "pread"
 	limited, crowd := m.value(callsTrial, 1, name), m.value(callsTrial, 3, name)
 	fmt.Fprintf(w, "\n*Limited* is with a filter for each of five descriptors. One filter more costs a call that takes a descriptor "+
-		"%.0f ns, by the last column's %s.\n\n", (crowd-limited)/64, name)
+		"%.0f ns, as its %s tells.\n\n", (crowd-limited)/64, name)
 }
 
 // writeFloor tells what no supervisor could do faster.
 func writeFloor(w io.Writer, m measured) {
 	answer, opened := m.value(floorTrial, 0, "question and answer"), m.value(floorTrial, 0, "openat")
+	pinned := m.value(floorTrial, 1, "openat")
 	if answer == 0 {
 		return
 	}
 	fmt.Fprintf(w, "The floor on this machine, as %s: a question and its answer, in C and with nothing looked at, take %.1f µs; "+
-		"an openat carried out by such a supervisor, which copies the name and nothing else, %.1f µs.\n\n", m.name, answer/1e3, opened/1e3)
+		"an openat carried out by such a supervisor, which copies the name and nothing else, %.1f µs, on one processor %.1f.\n\n",
+		m.name, answer/1e3, opened/1e3, pinned/1e3)
 }
 
 func writeSteps(w io.Writer, m measured) {
@@ -172,9 +178,9 @@ func (r *libraryResults) targets() []target {
 					add(name+": "+f.name+" to plain", m.value(callsTrial, i+1, name)/plain, hotMost)
 				}
 			}
-			plain, ours := m.value(callsTrial, 0, "openat"), m.value(callsTrial, i+1, "openat")
-			add("openat: "+f.name+" over plain, µs", (ours-plain)/1e3, openMost)
+			m.addOpen(add, f.name, i+1)
 		}
+		m.addOpen(add, forms[4].name, 4)
 		add("first Limit, ms", m.value(limitsTrial, 0, "first Limit")/1e6, attachMost)
 		for _, name := range []string{"Limit without a filter", "Limit with a filter, 1 to 15"} {
 			add(name+", µs", m.value(limitsTrial, 0, name)/1e3, limitMost)
@@ -195,6 +201,12 @@ func (r *libraryResults) targets() []target {
 	// What was missed first.
 	slices.SortStableFunc(out, func(a, b target) int { return cmp.Compare(rank(a), rank(b)) })
 	return out
+}
+
+// addOpen adds what an openat beneath a limited directory costs in column i.
+func (m measured) addOpen(add func(string, float64, float64), form string, i int) {
+	plain, ours := m.value(callsTrial, 0, "openat"), m.value(callsTrial, i, "openat")
+	add("openat: "+form+" over plain, µs", (ours-plain)/1e3, openMost)
 }
 
 func rank(t target) int {
