@@ -13,13 +13,19 @@ ARM64 = GOOS=linux GOARCH=arm64
 # The systems that a pure package must compile on.
 ELSEWHERE = freebsd darwin openbsd windows
 
-.PHONY: help build test test-root escape conformance kernels bench fuzz lint generate check install clean deps
+.PHONY: help build c c-test test test-root escape conformance kernels bench fuzz lint generate check install clean deps
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
 
 build: ## bin/capsicum
 	$(GO) build -trimpath -o bin/capsicum ./cmd/capsicum
+
+c: ## bin/c: the C library
+	$(MAKE) -C c
+
+c-test: ## the C library's tests, which test includes
+	$(GO) test -count=1 $(TESTFLAGS) ./c
 
 test: ## every test; as root, those that matter run as an ordinary user too
 	$(GO) test -count=1 $(TESTFLAGS) ./...
@@ -69,7 +75,8 @@ check: lint build ## what CI runs: lint, build, generated files, tests
 		if [ "$$before" != "$$after" ]; then echo "make generate changes files; commit them:"; git status --short; exit 1; fi
 	$(MAKE) test
 
-install: build ## to DESTDIR/PREFIX
+install: build c ## to DESTDIR/PREFIX
+	$(MAKE) -C c install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)
 	install -D -m 755 bin/capsicum $(DESTDIR)$(PREFIX)/bin/capsicum
 	install -D -m 644 docs/man/capsicum.1 $(DESTDIR)$(PREFIX)/share/man/man1/capsicum.1
 	install -D -m 644 completions/capsicum.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/capsicum
