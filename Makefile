@@ -22,7 +22,7 @@ build: ## bin/capsicum
 	$(GO) build -trimpath -o bin/capsicum ./cmd/capsicum
 
 c: ## bin/c: the C library
-	$(MAKE) -C c
+	$(MAKE) -C c PREFIX=$(PREFIX)
 
 c-test: ## the C library's tests, which test includes
 	$(GO) test -count=1 $(TESTFLAGS) ./c
