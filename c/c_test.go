@@ -221,10 +221,10 @@ func TestBareNames(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "bare")
 	for _, flags := range [][]string{
-		{source, "-lcapsicum"}, {source, "-lcaprights"}, {"-lcapsicum", source}, {"-Wl,--as-needed", source, "-lcapsicum"},
-		{source, "-static", "-lcapsicum"},
+		{source, "-lcapsicum"}, {source, "-lcaprights"}, {"-Wl,--as-needed", "-lcapsicum", source}, {"-Wl,--no-as-needed", "-lcapsicum", source},
+		{"-Wl,--as-needed", source, "-lcapsicum"}, {"-lcaprights", "-lcapsicum", source, "-lcapsicum"}, {source, "-static", "-lcapsicum"},
 	} {
-		args := append([]string{"-w", "-fno-builtin", "-L" + lib, "-Wl,-rpath," + lib, "-Wl,--no-as-needed", "-o", path}, flags...)
+		args := append([]string{"-w", "-fno-builtin", "-L" + lib, "-Wl,-rpath," + lib, "-o", path}, flags...)
 		command(t, nil, "gcc", args...)
 		command(t, nil, path)
 	}
