@@ -2,6 +2,7 @@ package c
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -168,6 +169,36 @@ func runCase(t *testing.T, path, name string, cred *syscall.Credential, alone bo
 	defer timer.Stop()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestSecureExecution has a set-user-id program not execute what the environment says.
+func TestSecureExecution(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("makes a program of another user's")
+	}
+	plain := buildTests(t, 1)
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(dir, 0o777), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	mark, other := filepath.Join(dir, "mark"), filepath.Join(dir, "other")
+	if err := os.WriteFile(other, []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"CAPSICUM_SUPERVISOR=" + other, "TEST_ALONE=1"}
+	command(t, env, plain, "enter")
+	if _, err := os.Stat(mark); err != nil {
+		t.Fatalf("not even a plain program executes it: %v", err)
+	}
+	raised := filepath.Join(dir, "raised")
+	command(t, nil, "cp", plain, raised)
+	if err := errors.Join(os.Remove(mark), os.Chown(raised, 1500, 1500), os.Chmod(raised, 0o755|os.ModeSetuid)); err != nil {
+		t.Fatal(err)
+	}
+	command(t, env, raised, "enter")
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("a set-user-id program executes what the environment names")
 	}
 }
 

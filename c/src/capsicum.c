@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/capsicum.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "library.h"
 
@@ -14,12 +16,22 @@ static enum { UNCHOSEN, SUPERVISED, ALONE } form;
 
 static uint32_t commands[MAX_IOCTLS]; /* under the lock */
 
+/* Whose form that is: the process that made the last call in this memory. */
+static long whose;
+
+/*
+ * What is remembered goes for a process and the children that got a copy of it. A
+ * child that shares its memory (vfork) would leave there what only goes for itself.
+ */
 static void begin(struct capsicum_signals *s)
 {
-	if (capsicum_lock(s)) {
+	bool torn = capsicum_lock(s);
+	long self = CALL0(SYS_getpid);
+	if (torn || (whose != self && whose != CALL0(SYS_getppid))) {
 		form = UNCHOSEN;
 		capsicum_static_forget();
 	}
+	whose = self;
 }
 
 /* Ends a call: the result, or -1 with errno. */

@@ -36,10 +36,18 @@ static long set_filter(struct sock_fprog *prog, unsigned long flags)
 	return CALL3(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, prog);
 }
 
-/* Whether the kernel has filters at all: it then looks for the program first. */
+/*
+ * What the kernel says of a filter that is not there: EFAULT once it has understood
+ * what is asked, ENOSYS or EINVAL if it has no filters at all.
+ */
+static long probe(void)
+{
+	return set_filter(NULL, 0);
+}
+
 int capsicum_can_filter(void)
 {
-	return set_filter(NULL, 0) == -EFAULT;
+	return probe() == -EFAULT;
 }
 
 /*
@@ -48,7 +56,8 @@ int capsicum_can_filter(void)
  */
 static long refused(long e)
 {
-	if (!capsicum_can_filter())
+	long r = probe();
+	if (r == -ENOSYS || r == -EINVAL)
 		return -ENOSYS;
 	return e == -ENOSYS ? -EPERM : e;
 }

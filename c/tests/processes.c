@@ -4,7 +4,12 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 
 #include "check.h"
 
@@ -105,6 +110,70 @@ static void first_in_child(void)
 	int fd = scratch();
 	in_child(child_confines, &fd);
 	CHECK(write(fd, "x", 1) == 1 && !cap_sandboxed());
+}
+
+/* A child that shares this process's memory until it ends confines itself alone. */
+static void shared_memory(void)
+{
+	volatile int fd = scratch(), good = 0;
+	cap_rights_t r;
+	char b;
+	pid_t pid = vfork();
+	SUCCEEDS(pid);
+	if (pid == 0) {
+		good = limit(fd, CAP_READ, 0ULL) == 0 && write(fd, "x", 1) < 0 && errno == ENOTCAPABLE && cap_enter() == 0 &&
+		    cap_sandboxed();
+		_exit(0);
+	}
+	CHECK(good);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	CHECK(!cap_sandboxed() && write(fd, "x", 1) == 1);
+	SUCCEEDS(cap_rights_get(fd, &r));
+	CHECK(cap_rights_is_set(&r, CAP_WRITE));
+	SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+	FAILS(write(fd, "x", 1), ENOTCAPABLE);
+	CHECK(read(fd, &b, 1) == 1);
+	SUCCEEDS(cap_enter());
+	FAILS(open("/etc/passwd", O_RDONLY), ECAPMODE);
+}
+
+/* A kernel, or a sandbox, that answers seccomp() with an error. */
+static void without_filters(int error)
+{
+	struct sock_filter code[] = {
+		{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
+		{BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_seccomp},
+		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | (unsigned)error},
+		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+	};
+	struct sock_fprog prog = {4, code};
+	SUCCEEDS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	SUCCEEDS(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
+}
+
+/* ENOSYS, which helpers forgive, is of a kernel that has no filters. */
+static void no_filters(void)
+{
+	int fd = scratch();
+	cap_rights_t r;
+	cap_rights_init(&r, CAP_READ);
+	without_filters(ENOSYS);
+	FAILS(cap_enter(), ENOSYS);
+	FAILS(cap_rights_limit(fd, &r), ENOSYS);
+	SUCCEEDS(caph_enter());
+	SUCCEEDS(caph_limit_stdio());
+	CHECK(!cap_sandboxed());
+}
+
+static void forbidden_filters(void)
+{
+	int fd = scratch();
+	cap_rights_t r;
+	cap_rights_init(&r, CAP_READ);
+	without_filters(EPERM);
+	FAILS(cap_enter(), EPERM);
+	FAILS(caph_enter(), EPERM);
+	FAILS(caph_rights_limit(fd, &r), EPERM);
 }
 
 /* The other half of executed(): argument 1 is this case, 2 the descriptor. */
@@ -224,7 +293,7 @@ static void constructor(void)
 	FAILS(open("/etc/passwd", O_RDONLY), ECAPMODE);
 }
 
-/* Who may not be told where the program is, because it has another's privileges. */
+/* The environment says where the program is. */
 static void supervisor_by_name(void)
 {
 	int fd = scratch();

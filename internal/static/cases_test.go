@@ -455,9 +455,27 @@ func executedCase(c *check) {
 	c.is("open", unix.Access("file", 0), eC)
 }
 
+// spareThreads makes the runtime have more threads than it will need: one that it
+// can't start later ends the program.
+func spareThreads() {
+	const threads = 16
+	var ready, done sync.WaitGroup
+	ready.Add(threads)
+	for range threads {
+		done.Go(func() {
+			runtime.LockOSThread()
+			ready.Done()
+			ready.Wait() // until all of them have one
+			runtime.UnlockOSThread()
+		})
+	}
+	done.Wait()
+}
+
 // bareCase has no descriptor and no process to spare.
 func bareCase(c *check) {
 	fd := c.file(unix.O_RDONLY)
+	spareThreads()
 	c.must("no descriptors", unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{}))
 	c.must("no processes", unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{}))
 	_, err := unix.Dup(fd)
