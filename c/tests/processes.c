@@ -307,5 +307,6 @@ const struct test_case process_cases[] = {
 	{"threads", threads}, {"at once", at_once}, {"fork in call", fork_in_call}, {"first in child", first_in_child},
 	{"executed", executed}, {"executed half", executed_half}, {"invisible", invisible},
 	{"dead supervisor", dead_supervisor}, {"constructor", constructor}, {"supervisor by name", supervisor_by_name},
+	{"shared memory", shared_memory}, {"no filters", no_filters}, {"forbidden filters", forbidden_filters},
 	{NULL, NULL},
 };
