@@ -19,6 +19,12 @@ static uint32_t commands[MAX_IOCTLS]; /* under the lock */
 /* Whose form that is: the process that made the last call in this memory. */
 static long whose;
 
+void capsicum_forget(void)
+{
+	form = UNCHOSEN;
+	capsicum_static_forget();
+}
+
 /*
  * What is remembered goes for a process and the children that got a copy of it. A
  * child that shares its memory (vfork) would leave there what only goes for itself.
@@ -27,10 +33,8 @@ static void begin(struct capsicum_signals *s)
 {
 	bool torn = capsicum_lock(s);
 	long self = CALL0(SYS_getpid);
-	if (torn || (whose != self && whose != CALL0(SYS_getppid))) {
-		form = UNCHOSEN;
-		capsicum_static_forget();
-	}
+	if (torn || (whose != self && whose != CALL0(SYS_getppid)))
+		capsicum_forget();
 	whose = self;
 }
 

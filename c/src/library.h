@@ -36,6 +36,9 @@ struct capsicum_signals {
 bool capsicum_lock(struct capsicum_signals *before);
 void capsicum_unlock(const struct capsicum_signals *before);
 
+/* capsicum.c: what is remembered may be half written, or another process's. */
+void capsicum_forget(void);
+
 /* Room for one filter; whoever holds the lock may use it. */
 extern struct sock_filter capsicum_room[MAX_FILTER];
 

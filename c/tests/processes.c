@@ -112,6 +112,55 @@ static void first_in_child(void)
 	CHECK(write(fd, "x", 1) == 1 && !cap_sandboxed());
 }
 
+/* Looks for what a child could answer with in its supervisor's stead. */
+static void no_listener(void)
+{
+	for (int fd = 0; fd < 40; fd++) {
+		char path[40], target[100];
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(path, target, sizeof target - 1);
+		target[n > 0 ? n : 0] = 0;
+		CHECK(!strstr(target, "seccomp"));
+	}
+}
+
+static void *forker(void *arg)
+{
+	(void)arg;
+	while (stage == 0) {
+		int status;
+		pid_t pid = fork();
+		SUCCEEDS(pid);
+		if (pid == 0) {
+			no_listener();
+			_exit(0);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	}
+	return NULL;
+}
+
+static void fork_during_first(void *arg)
+{
+	pthread_t t[3];
+	(void)arg;
+	for (int i = 0; i < 3; i++)
+		CHECK(pthread_create(&t[i], NULL, forker, NULL) == 0);
+	usleep(2000);
+	SUCCEEDS(limit(scratch(), CAP_READ, 0ULL));
+	usleep(3000);
+	stage = 1;
+	for (int i = 0; i < 3; i++)
+		CHECK(pthread_join(t[i], NULL) == 0);
+}
+
+/* Forks in other threads while the first call gives this process its filter. */
+static void listener(void)
+{
+	for (int i = 0; i < 40; i++)
+		in_child(fork_during_first, NULL);
+}
+
 /* A child that shares this process's memory until it ends confines itself alone. */
 static void shared_memory(void)
 {
@@ -307,6 +356,6 @@ const struct test_case process_cases[] = {
 	{"threads", threads}, {"at once", at_once}, {"fork in call", fork_in_call}, {"first in child", first_in_child},
 	{"executed", executed}, {"executed half", executed_half}, {"invisible", invisible},
 	{"dead supervisor", dead_supervisor}, {"constructor", constructor}, {"supervisor by name", supervisor_by_name},
-	{"shared memory", shared_memory}, {"no filters", no_filters}, {"forbidden filters", forbidden_filters},
+	{"listener", listener}, {"shared memory", shared_memory}, {"no filters", no_filters}, {"forbidden filters", forbidden_filters},
 	{NULL, NULL},
 };
