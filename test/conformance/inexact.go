@@ -14,11 +14,7 @@ package conformance
 // Inexact lists the cases that the implementation is known not to meet, with the
 // reason. Such a case runs all the same, and fails the suite when it is met after
 // all. A name that ends in "*" stands for every case that begins so.
-var Inexact = []struct {
-	Case    string // chapter/name
-	Column  string // "static" or "supervised"; "" is every column
-	Because string // one sentence
-}{
+var Inexact = []inexactCase{
 	{"rights/mmap PROT_NONE: with mmap", supervised, mappings},
 	{"rights/mmap to read: with mmap_r", supervised, mappings},
 	{"rights/mmap to write: with mmap_w", supervised, mappings},
@@ -63,6 +59,12 @@ var Inexact = []struct {
 		"after a look; beneath a limited directory only what is held open can be marked."},
 	{"inheritance/clone with CLONE_FILES: a later limit is both's", supervised, "A process that was made before the first call, and shares the " +
 		"table, has no filter."},
+}
+
+type inexactCase struct {
+	Case    string // chapter/name
+	Column  string // "static" or "supervised"; "" is every column
+	Because string // one sentence
 }
 
 const (
