@@ -20,12 +20,12 @@ static void set_limit(int what, rlim_t n)
 	SUCCEEDS(setrlimit(what, &l));
 }
 
+static char dir[] = "/tmp/capsicum-c-XXXXXX"; /* empty */
+
 static void cripple(int how, int nofile)
 {
-	char dir[] = "/tmp/capsicum-c-XXXXXX";
-	if (how & CHROOT) {
-		CHECK(mkdtemp(dir) && chroot(dir) == 0 && chdir("/") == 0);
-	}
+	if (how & CHROOT)
+		CHECK(chroot(dir) == 0 && chdir("/") == 0);
 	if (nofile >= 0)
 		set_limit(RLIMIT_NOFILE, (rlim_t)nofile);
 	if (how & FSIZE)
@@ -94,6 +94,7 @@ static void one(int how, int nofile)
 static void combinations(void)
 {
 	int root = geteuid() == 0, tried = 0;
+	CHECK(mkdtemp(dir));
 	for (int how = 0; how < COMBINATIONS; how++)
 		for (size_t i = 0; i < sizeof nofiles / sizeof nofiles[0]; i++) {
 			int status;
@@ -110,6 +111,7 @@ static void combinations(void)
 			}
 			tried++;
 		}
+	SUCCEEDS(rmdir(dir));
 	CHECK(tried == (root ? 128 : 32) * 5);
 }
 

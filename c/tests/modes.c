@@ -54,10 +54,8 @@ static void enter(void)
 }
 
 /* Names beneath a directory take someone to ask. */
-static void beneath(void)
+static void beneath_in(void *dir)
 {
-	char dir[] = "/tmp/capsicum-c-XXXXXX";
-	CHECK(mkdtemp(dir));
 	int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
 	SUCCEEDS(d);
 	SUCCEEDS(fd = openat(d, "inside", O_CREAT | O_RDWR, 0600));
@@ -80,6 +78,16 @@ static void beneath(void)
 	FAILS(openat(d, "inside", O_RDWR), ENOTCAPABLE);
 	FAILS(openat(d, "new", O_CREAT | O_RDONLY, 0600), ENOTCAPABLE);
 	SUCCEEDS(unlinkat(d, "inside", 0));
+}
+
+static void beneath(void)
+{
+	char dir[] = "/tmp/capsicum-c-XXXXXX", file[40];
+	CHECK(mkdtemp(dir));
+	in_child(beneath_in, dir);
+	snprintf(file, sizeof file, "%s/inside", dir);
+	CHECK((unlink(file) == 0) == alone);
+	SUCCEEDS(rmdir(dir));
 }
 
 /* Children from before go on as they were; children from after are born confined. */

@@ -157,7 +157,7 @@ static void fork_during_first(void *arg)
 /* Forks in other threads while the first call gives this process its filter. */
 static void listener(void)
 {
-	for (int i = 0; i < 40; i++)
+	for (int i = 0; i < 20; i++)
 		in_child(fork_during_first, NULL);
 }
 
