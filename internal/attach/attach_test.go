@@ -356,11 +356,43 @@ func anotherUser() error {
 	if err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(1500, 1500, 1500), syscall.Setresuid(1500, 1500, 1500)); err != nil {
 		return err
 	}
+	if uid, err := signedBy(); err != nil || uid != 1500 {
+		return fmt.Errorf("a message of user 1500 is signed by %d, %w", uid, err)
+	}
 	_, secret := unix.Openat(fd, "secret", unix.O_RDONLY, 0)
 	_, public := unix.Openat(fd, "public", unix.O_RDONLY, 0)
 	_, above := unix.Openat(fd, "..", unix.O_RDONLY, 0)
 	err = errors.Join(public, want("a file of root's", secret, unix.EACCES), want("above", above, filecaps.ENOTCAPABLE))
 	return errors.Join(err, Enter())
+}
+
+// signedBy sends a message to itself and returns the user that the kernel says it is
+// from.
+func signedBy() (uint32, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	if err := unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+		return 0, err
+	}
+	if err := unix.Sendmsg(pair[0], []byte("x"), nil, nil, 0); err != nil {
+		return 0, err
+	}
+	oob := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
+	_, n, _, _, err := unix.Recvmsg(pair[1], make([]byte, 1), oob, 0)
+	if err != nil {
+		return 0, err
+	}
+	list, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(list) != 1 {
+		return 0, fmt.Errorf("%d control messages, %w", len(list), err)
+	}
+	cred, err := unix.ParseUnixCredentials(&list[0])
+	if err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
 }
 
 // notDumpable: a supervisor of the same user can't look into such a process, and

@@ -176,9 +176,13 @@ func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (i
 	}
 	c.Yield()
 	n := 0
-	err = c.Blocking(func() (err error) {
-		n, err = sys.RawSendmsg(f.Int(), name, data, control, flags|unix.MSG_NOSIGNAL)
-		return err
+	// The kernel signs a message with who sends it, and asks him what a named receiver
+	// wants of a sender.
+	err = c.As(func() error {
+		return c.Blocking(func() (err error) {
+			n, err = sys.RawSendmsg(f.Int(), name, data, control, flags|unix.MSG_NOSIGNAL)
+			return err
+		})
 	})
 	if err == unix.EPIPE && flags&unix.MSG_NOSIGNAL == 0 {
 		c.RaisePipe()
