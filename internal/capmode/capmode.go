@@ -123,4 +123,16 @@ func (c *call) table() *fdtable.Table {
 	return c.p.table
 }
 
+// soleTable is table for those who need it to be the caller's alone, if it is: who has
+// ended shares it no more.
+func (c *call) soleTable() *fdtable.Table {
+	t := c.table()
+	if t.Shared() {
+		t.Unlock()
+		c.w.reap()
+		t = c.table()
+	}
+	return t
+}
+
 func fail(err error) supervisor.Result { return supervisor.Fail(err) }

@@ -38,27 +38,34 @@ type parked struct {
 
 // execute lets an exec go on, of what descriptor program leads to, -1 for a name.
 // That one must still be there.
-func (c *call) execute(program int32, replaced ...parked) supervisor.Result {
+func (c *call) execute(program int32) supervisor.Result {
+	stack, err := c.stack()
+	if err != nil {
+		return fail(err)
+	}
+	t := c.soleTable()
+	defer t.Unlock()
+	return c.leave(t, program, &exec{tid: c.TID(), stack: stack})
+}
+
+// stack returns where the caller's stack begins.
+func (c *call) stack() (string, error) {
 	stack, err := stackOf(c.p.pid)
 	if err == nil {
 		err = c.Check()
 	}
-	if err != nil {
-		return fail(err)
-	}
-	t := c.table()
-	if t.Shared() {
-		t.Unlock()
-		c.w.reap() // maybe it is not any more
-		t = c.table()
-	}
-	defer t.Unlock()
+	return stack, err
+}
+
+// leave is execute under the lock of t. What e holds already is put back if the exec
+// does not begin.
+func (c *call) leave(t *fdtable.Table, program int32, e *exec) supervisor.Result {
 	if t.Shared() {
 		// It would have a copy of the table from a moment that nobody knows, and what the
 		// others close from then on is not closed in it.
+		e.undo(c.Call, t)
 		return supervisor.Errno(unix.EBUSY)
 	}
-	e := &exec{tid: c.TID(), stack: stack, parked: replaced}
 	for fd, s := range t.Limited(0, math.MaxInt32) {
 		closes, known := c.closesOnExec(fd)
 		if s.Parked || known && !closes {

@@ -115,7 +115,11 @@ func openTask(c *supervisor.Call) (*sys.FD, error) {
 	n, err := unix.PidfdOpen(c.TID(), unix.PIDFD_THREAD)
 	switch err {
 	case nil:
-		return sys.NewFD(n), c.Check()
+		life := sys.NewFD(n)
+		if err := c.Check(); err != nil {
+			return nil, errors.Join(err, life.Close())
+		}
+		return life, nil
 	case unix.EINVAL:
 		return nil, nil
 	case unix.ESRCH:

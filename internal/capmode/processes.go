@@ -30,6 +30,7 @@ func (c *call) fork(share bool) supervisor.Result {
 	// process between, a child would have that one's label.
 	c.settled(forking)
 	label := c.w.tables.Fork(c.p.table, share)
+	// Asked after the fork is noted: an exec looks the other way round.
 	if share && c.p.executes() {
 		return supervisor.Errno(unix.EAGAIN) // the exec would part them
 	}

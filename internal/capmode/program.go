@@ -31,22 +31,46 @@ func (c *call) executeCopy(dir int32, f *sys.FD, caps filecaps.Caps) supervisor.
 	if err := selfContained(program); err != nil {
 		return fail(err)
 	}
-	original, err := f.Dup()
+	stack, err := c.stack()
 	if err != nil {
 		return fail(err)
 	}
 	cloexec, _ := c.closesOnExec(int(dir))
-	t := c.table()
-	s, limited := t.Slot(int(dir))
-	if !limited {
-		s = fdtable.Slot{Caps: caps}
-	}
-	err = c.put(t, program, caps, int(dir), cloexec)
-	t.Unlock()
+	t := c.soleTable()
+	defer t.Unlock()
+	original, err := c.unchanged(t, dir, f, caps)
 	if err != nil {
+		return fail(err)
+	}
+	s := fdtable.Slot{Caps: caps}
+	if old, limited := t.Slot(int(dir)); limited {
+		s = old
+	}
+	if err := c.put(t, program, caps, int(dir), cloexec); err != nil {
 		return fail(errors.Join(err, original.Close()))
 	}
-	return c.execute(dir, parked{int(dir), original, s, cloexec})
+	return c.leave(t, dir, &exec{tid: c.TID(), stack: stack, parked: []parked{{int(dir), original, s, cloexec}}})
+}
+
+// unchanged returns what the caller's number dir holds now, if that is still f with
+// caps, as it was without the lock of t: file and rights must go together when they
+// are put back.
+func (c *call) unchanged(t *fdtable.Table, dir int32, f *sys.FD, caps filecaps.Caps) (*sys.FD, error) {
+	now, has, err := c.held(t, dir)
+	if err != nil {
+		return nil, err
+	}
+	was, err := identify(f)
+	if err == nil {
+		var is fdtable.ID
+		if is, err = identify(now); err == nil && (is != was || !has.Equal(caps)) {
+			err = unix.EBUSY
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, now.Close())
+	}
+	return now, nil
 }
 
 // largest is how large a program may be.

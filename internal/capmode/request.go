@@ -120,12 +120,7 @@ func identify(fd *sys.FD) (fdtable.ID, error) {
 // and says so. The limit is noted before, so that no copy can be made with more.
 func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.Result {
 	fd := c.Fd(1)
-	t := c.table()
-	if t.Shared() {
-		t.Unlock()
-		c.w.reap() // maybe it is not any more
-		t = c.table()
-	}
+	t := c.soleTable()
 	defer t.Unlock()
 	f, before, err := c.held(t, fd)
 	if err != nil {
@@ -271,8 +266,8 @@ func getRights(c *call) supervisor.Result {
 	return fail(c.Write(c.Arg(2), raw))
 }
 
-// getIoctls answers how many commands are permitted, -1 as an int32 for all, and
-// stores as many of them as there is room for.
+// getIoctls answers how many commands are permitted, and stores as many of them as
+// there is room for.
 func getIoctls(c *call) supervisor.Result {
 	caps, err := c.caps()
 	if err != nil {
