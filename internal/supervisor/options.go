@@ -18,3 +18,10 @@ func callName(arch uint32, nr int32) (string, bool) {
 
 // RequestName is what the call for requests is called, which no kernel has.
 const RequestName = "capsicum request"
+
+// mayContinue reports whether the table allows what a handler wants: no handler
+// decides on its own that a call is let go after a look.
+func (c *Call) mayContinue() bool {
+	d := &c.n.Data
+	return syscalls.MayContinue(sysno.Arch(d.Arch), uint32(d.NR), d.Args, c.s.cfg.Options)
+}

@@ -260,6 +260,10 @@ func (c *Call) answer(r Result) error {
 	case kindErrno:
 		return l.Respond(id, 0, r.errno)
 	case kindContinue:
+		if !c.mayContinue() {
+			c.s.cfg.Logf("%s may not be continued (%s)", c.Name, r.reason)
+			return l.Respond(id, 0, unix.EPERM)
+		}
 		err := l.Continue(id, r.reason)
 		if r.sent != nil {
 			r.sent()

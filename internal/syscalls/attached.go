@@ -65,15 +65,16 @@ const (
 
 	continueFD = "only registers are looked at, and what the number means stays: until the call has looked it up, the supervisor " +
 		"puts no descriptor with fewer rights there"
-	copiesFD   = "makes a descriptor, which must get the rights of the one it comes from"
-	namesFD    = "a name is looked up beneath a directory, whose rights the supervisor knows; it acts on its own copies"
-	globalFD   = "no descriptor is involved"
-	pastFD     = "works on descriptors without a call the filter sees, or past their numbers"
-	standalone = "about no descriptor"
-	noWait     = "waits for nothing but time"
-	itself     = "about the process itself"
-	whose      = "in capability mode a process has only itself, and a filter does not know who asks"
-	whoAsks    = "only registers are looked at, and who asks"
+	copiesFD     = "makes a descriptor, which must get the rights of the one it comes from"
+	namesFD      = "a name is looked up beneath a directory, whose rights the supervisor knows; it acts on its own copies"
+	continueCopy = "an unlimited descriptor is copied, and its number keeps its meaning"
+	globalFD     = "no descriptor is involved"
+	pastFD       = "works on descriptors without a call the filter sees, or past their numbers"
+	standalone   = "about no descriptor"
+	noWait       = "waits for nothing but time"
+	itself       = "about the process itself"
+	whose        = "in capability mode a process has only itself, and a filter does not know who asks"
+	whoAsks      = "only registers are looked at, and who asks"
 )
 
 // stackedNumber returns the tests that register arg is a number that filters are stacked
@@ -170,7 +171,7 @@ func attachedGroups() []group {
 			"mq_notify mq_getsetattr pidfd_send_signal fchdir vmsplice setns fanotify_mark process_madvise process_mrelease sendfile tee splice copy_file_range epoll_ctl",
 			rules: []Rule{judge()}},
 		{names: "fcntl", rules: []Rule{
-			ask(copiesFD).where(is("F_DUPFD, F_DUPFD_CLOEXEC", 1, unix.F_DUPFD, unix.F_DUPFD_CLOEXEC)),
+			ask(copiesFD).where(is("F_DUPFD, F_DUPFD_CLOEXEC", 1, unix.F_DUPFD, unix.F_DUPFD_CLOEXEC)).mayContinue(continueCopy),
 			pass("needs no right").where(is("F_GETFD, F_SETFD", 1, unix.F_GETFD, unix.F_SETFD)),
 			judge(),
 		}},
@@ -178,7 +179,7 @@ func attachedGroups() []group {
 		{names: "waitid", rules: []Rule{pass(standalone).where(isNot("not P_PIDFD", 0, unix.P_PIDFD)), judge()}},
 		{names: "pidfd_open", rules: []Rule{ask(whose).mayContinue(whoAsks)}},
 
-		{names: "dup dup2 dup3 accept accept4", rules: []Rule{ask(copiesFD)}},
+		{names: "dup dup2 dup3 accept accept4", rules: []Rule{ask(copiesFD).mayContinue(continueCopy)}},
 		{names: "close", rules: []Rule{
 			pass("the library's own, when nobody may be there to ask; closing gives nobody anything").where(
 				ArgTest{1, ^uint64(0), In, []uint64{sys.CloseCookie}, "a cookie"}),
@@ -192,7 +193,7 @@ func attachedGroups() []group {
 			ask(asksFD + ", and whether it may be given out again").mayContinue("closing gives nobody anything"),
 		}},
 		{names: "sendmsg sendmmsg", rules: []Rule{ask("may pass on descriptors, which keep their rights where the receiver has a " +
-			"supervisor that knows them, and go nowhere else")}},
+			"supervisor that knows them, and go nowhere else").mayContinue("a process that holds nothing limited passes nothing limited on")}},
 		{names: "recvmsg recvmmsg", rules: []Rule{ask("may bring descriptors, with their rights").mayContinue("a message without room " +
 			"for descriptors brings none; one that gets room after the look brings only what stands for a limited descriptor")}},
 		{names: "poll ppoll", rules: []Rule{pass(noWait).where(is("no descriptor", 1, 0)),

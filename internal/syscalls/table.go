@@ -115,21 +115,37 @@ func Lookup(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (Verdict, *Ro
 	if nr == Request && o.Mode == Attached {
 		return o.final(Ask), nil
 	}
+	row, rule := find(arch, nr, args, o)
+	if rule == nil {
+		return unlisted, row
+	}
+	return o.final(rule.Do), row
+}
+
+// MayContinue reports whether the table allows the kernel to carry out a call
+// after a look: whether its rule passes it anyway, or states why.
+func MayContinue(arch sysno.Arch, nr uint32, args [6]uint64, o Options) bool {
+	_, rule := find(arch, nr, args, o)
+	return rule != nil && (rule.Do == Pass || rule.Continue != "")
+}
+
+// find returns the row and the rule that decide one call, nil where none does.
+func find(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (*Row, *Rule) {
 	name, ok := sysno.Name(arch, int(nr))
 	if !ok {
-		return unlisted, nil
+		return nil, nil
 	}
 	row := table()[name]
 	if row == nil {
-		return unlisted, nil
+		return nil, nil
 	}
 	rules := row.In(o.Mode)
 	for i := range rules {
 		if r := &rules[i]; r.holds(o, args) {
-			return o.final(r.Do), row
+			return row, r
 		}
 	}
-	return unlisted, row
+	return row, nil
 }
 
 // holds reports whether r applies to a call.

@@ -113,9 +113,10 @@ func TestEveryOptionDecides(t *testing.T) {
 	})
 }
 
-// TestContinued is the complete list of calls that may be let through after a
-// look at memory. To extend it, show that the kernel itself enforces the
-// verdict, or that nothing is at stake.
+// TestContinued is the complete list of calls that a wrapped program's
+// supervisor may let through after a look at memory, and continues no others. To
+// extend it, show that the kernel itself enforces the verdict, or that nothing is
+// at stake.
 func TestContinued(t *testing.T) {
 	var got []string
 	for _, row := range Rows() {

@@ -3,7 +3,9 @@
 package escape
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -152,6 +154,9 @@ func (st *stage) own() {
 	must(st.t, filepath.WalkDir(st.tree, func(name string, _ os.DirEntry, err error) error {
 		if err == nil && st.uid != os.Geteuid() {
 			err = os.Lchown(name, st.uid, st.uid)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // The outside's tick comes and goes.
 		}
 		return err
 	}))
