@@ -71,10 +71,7 @@ func (p *page) write(o syscalls.Options) error {
 	if err != nil {
 		return fmt.Errorf("compile filter: %w", err)
 	}
-	for i, in := range prog {
-		p.code[i] = unix.SockFilter(in)
-	}
-	p.count = uint32(len(prog))
+	p.count = uint32(copy(p.code[:], prog))
 	return nil
 }
 

@@ -7,16 +7,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
-// Instruction is one classic BPF instruction, laid out as the kernel's struct
-// sock_filter.
-type Instruction struct {
-	Code uint16
-	Jt   uint8
-	Jf   uint8
-	K    uint32
-}
+// Instruction is one classic BPF instruction.
+type Instruction = unix.SockFilter
 
 // MaxInstructions is the longest program the kernel takes.
 const MaxInstructions = 4096

@@ -146,11 +146,7 @@ func (c *children) plan(s *setup) error {
 	if err != nil {
 		return fmt.Errorf("compile filter: %w", err)
 	}
-	code := make([]unix.SockFilter, len(prog))
-	for i, in := range prog {
-		code[i] = unix.SockFilter(in)
-	}
-	c.filter = unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	c.filter = unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/resolve"
 	"github.com/capsicum-go/capsicum/internal/syscalls"
 	"github.com/capsicum-go/capsicum/rights"
 )
@@ -142,6 +143,29 @@ func TestLacking(t *testing.T) {
 	for _, c := range cases {
 		if got := lacking(onePlan(c.set), c.engine, facts{abi: 7}).IsSet(c.want); got != c.asks {
 			t.Errorf("%s: asks %v, want %v", c.name, got, c.asks)
+		}
+	}
+}
+
+// The filters of ordinary runs are compiled ahead, whatever the kernel.
+func TestFiltersAreCompiledAhead(t *testing.T) {
+	ahead := syscalls.Ahead()
+	for name, p := range map[string]policy.Policy{
+		"nothing":   {Dev: true, Proc: true},
+		"system":    {Dev: true, Proc: true, System: true, Tmp: true},
+		"network":   {Dev: true, Proc: true, System: true, Net: true},
+		"directory": {Dev: true, Proc: true, Grants: []policy.Grant{{Flag: "--rw", Source: "/tmp", Dest: "/tmp", Rights: named(t, "rw")}}},
+	} {
+		p.Argv = []string{"/bin/true"}
+		pl, err := resolve.Build(&p, resolve.Host{Cwd: "/"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, abi := range []int{0, 2, 6, 9} {
+			o := filterOptions(&setup{Plan: pl, Engine: policy.EngineNamespaces, Net: p.Net}, facts{abi: abi, copies: true})
+			if !slices.Contains(ahead, o) {
+				t.Errorf("%s under Landlock %d: %+v is compiled at the start", name, abi, o)
+			}
 		}
 	}
 }

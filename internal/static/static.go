@@ -118,13 +118,7 @@ func Ioctls(fd int) ([]uint32, bool, error) {
 }
 
 // Install puts a filter on all threads of the process.
-func Install(prog []cbpf.Instruction) error {
-	filter := make([]unix.SockFilter, len(prog))
-	for i, in := range prog {
-		filter[i] = unix.SockFilter{Code: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K}
-	}
-	return sys.InstallAll(filter)
-}
+func Install(prog []cbpf.Instruction) error { return sys.InstallAll(prog) }
 
 // held is what a descriptor may be used for.
 type held struct {

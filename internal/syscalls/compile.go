@@ -9,13 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Compile generates the filter for one architecture. Calls that always pass
+// Compile returns the filter for one architecture. Calls that always pass
 // return before any argument is loaded: the kernel then keeps them in a bitmap
 // and does not run the filter for them at all.
 func Compile(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if prog := ahead(arch, o); prog != nil {
+		return prog, nil
+	}
+	return generate(arch, o)
+}
+
+// generate makes the filter from the table.
+func generate(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 	calls := sysno.Table(arch)
 	if calls == nil {
 		return nil, fmt.Errorf("compile filter for %s: %w", arch, unix.EINVAL)

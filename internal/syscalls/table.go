@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-//go:generate go run ./gendoc ../../docs/syscalls.md
+//go:generate go run ./gen
 
 // Row is one system call. The first rule that holds decides; the last one is
 // unconditional.
