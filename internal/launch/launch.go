@@ -83,6 +83,7 @@ type Launch struct {
 // sandbox's init, in its namespaces, and the program's process, which waits to be
 // told what to show. Errors are [Launch.Run]'s to return.
 func Begin(p *policy.Policy) *Launch {
+	sys.CalmMonitor()
 	l := &Launch{policy: p, ready: make(chan struct{}), begun: make(chan struct{})}
 	go func() {
 		defer close(l.begun)
