@@ -23,28 +23,30 @@ func (w *Warden) nameAnswers() []answer {
 		{[]string{"open_by_handle_at", "open_tree", "open_tree_attr", "file_getattr", "file_setattr",
 			"setxattrat", "getxattrat", "listxattrat", "removexattrat"}, onlyGlobal},
 	}
-	for call, n := range nameCalls {
+	for call, n := range nameCalls() {
 		rows = append(rows, answer{[]string{call}, n.answer})
 	}
 	return rows
 }
 
 // nameCalls are the calls with one name that make no descriptor.
-var nameCalls = map[string]nameCall{
-	"newfstatat": {0, 1, 3, true, false, needing(rights.Fstatat), statAt},
-	"statx":      {0, 1, 2, true, false, needing(rights.Fstatat), statxAt},
-	"faccessat":  {0, 1, -1, false, false, needing(rights.Fstatat), accessAt},
-	"faccessat2": {0, 1, 3, true, false, needing(rights.Fstatat), accessAt},
-	"readlinkat": {0, 1, -1, false, false, needing(rights.Lookup), readlinkAt},
-	"fchmodat":   {0, 1, -1, false, false, needing(rights.Fchmodat), chmodAt},
-	"fchmodat2":  {0, 1, 3, true, false, needing(rights.Fchmodat), chmodAt},
-	"fchownat":   {0, 1, 4, true, false, needing(rights.Fchownat), chownAt},
-	"utimensat":  {0, 1, 3, true, true, needing(rights.Futimesat), utimesAt(timespecs)},
-	"futimesat":  {0, 1, -1, false, true, needing(rights.Futimesat), utimesAt(timevals)},
-	"mkdirat":    {0, 1, -1, false, false, needing(rights.Mkdirat), mkdirAt},
-	"mknodat":    {0, 1, -1, false, false, mknodNeeds, mknodAt},
-	"symlinkat":  {1, 2, -1, false, false, needing(rights.Symlinkat), symlinkAt},
-	"unlinkat":   {0, 1, -1, false, false, needing(rights.Unlinkat), unlinkAt},
+func nameCalls() map[string]nameCall {
+	return map[string]nameCall{
+		"newfstatat": {0, 1, 3, true, false, needing(rights.Fstatat), statAt},
+		"statx":      {0, 1, 2, true, false, needing(rights.Fstatat), statxAt},
+		"faccessat":  {0, 1, -1, false, false, needing(rights.Fstatat), accessAt},
+		"faccessat2": {0, 1, 3, true, false, needing(rights.Fstatat), accessAt},
+		"readlinkat": {0, 1, -1, false, false, needing(rights.Lookup), readlinkAt},
+		"fchmodat":   {0, 1, -1, false, false, needing(rights.Fchmodat), chmodAt},
+		"fchmodat2":  {0, 1, 3, true, false, needing(rights.Fchmodat), chmodAt},
+		"fchownat":   {0, 1, 4, true, false, needing(rights.Fchownat), chownAt},
+		"utimensat":  {0, 1, 3, true, true, needing(rights.Futimesat), utimesAt(timespecs)},
+		"futimesat":  {0, 1, -1, false, true, needing(rights.Futimesat), utimesAt(timevals)},
+		"mkdirat":    {0, 1, -1, false, false, needing(rights.Mkdirat), mkdirAt},
+		"mknodat":    {0, 1, -1, false, false, mknodNeeds, mknodAt},
+		"symlinkat":  {1, 2, -1, false, false, needing(rights.Symlinkat), symlinkAt},
+		"unlinkat":   {0, 1, -1, false, false, needing(rights.Unlinkat), unlinkAt},
+	}
 }
 
 // onlyGlobal is for calls that are not carried out here: newer than what callers

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/elfdeps"
 	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
@@ -120,13 +121,18 @@ func selfContained(f *sys.FD) error {
 	head := make([]byte, 64<<10)
 	var n int
 	err := sys.Retry(func() (err error) { n, err = unix.Pread(f.Int(), head, 0); return })
+	if err != nil {
+		return err
+	}
+	if bytes.HasPrefix(head[:n], []byte("#!")) {
+		return eCapMode
+	}
+	static, err := elfdeps.Static(bytes.NewReader(head[:n]))
 	switch {
 	case err != nil:
-		return err
-	case static(head[:n]):
-		return nil
-	case !bytes.HasPrefix(head, []byte("#!")) && !bytes.HasPrefix(head, []byte("\x7fELF")):
 		return unix.ENOEXEC
+	case !static:
+		return eCapMode
 	}
-	return eCapMode
+	return nil
 }

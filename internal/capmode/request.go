@@ -25,32 +25,34 @@ func (w *Warden) requestAnswers() []answer {
 }
 
 // requests are what a process may ask for, by the operation in argument 0.
-var requests = map[request.Op]handler{
-	request.Mode: func(c *call) supervisor.Result {
-		if c.p.table.Mode() {
-			return supervisor.Value(1)
-		}
-		return supervisor.Value(0)
-	},
-	request.Enter: func(c *call) supervisor.Result {
-		if c.Arg(1) == 1 && !c.p.table.Mode() {
-			c.p.table.Bind()
-		}
-		c.p.table.Enter()
-		return supervisor.Value(0)
-	},
-	request.LimitRights: limitRights,
-	request.Rights:      getRights,
-	request.LimitIoctls: limitIoctls,
-	request.Ioctls:      getIoctls,
-	request.LimitFcntls: limitFcntls,
-	request.Fcntls:      getFcntls,
-	request.Filter:      getFilter,
-	request.Stacked:     stacked,
-}
+var requests = sync.OnceValue(func() map[request.Op]handler {
+	return map[request.Op]handler{
+		request.Mode: func(c *call) supervisor.Result {
+			if c.p.table.Mode() {
+				return supervisor.Value(1)
+			}
+			return supervisor.Value(0)
+		},
+		request.Enter: func(c *call) supervisor.Result {
+			if c.Arg(1) == 1 && !c.p.table.Mode() {
+				c.p.table.Bind()
+			}
+			c.p.table.Enter()
+			return supervisor.Value(0)
+		},
+		request.LimitRights: limitRights,
+		request.Rights:      getRights,
+		request.LimitIoctls: limitIoctls,
+		request.Ioctls:      getIoctls,
+		request.LimitFcntls: limitFcntls,
+		request.Fcntls:      getFcntls,
+		request.Filter:      getFilter,
+		request.Stacked:     stacked,
+	}
+})
 
 func requested(c *call) supervisor.Result {
-	h, ok := requests[request.Op(c.Arg(0))]
+	h, ok := requests()[request.Op(c.Arg(0))]
 	if !ok {
 		return supervisor.Errno(unix.EINVAL)
 	}

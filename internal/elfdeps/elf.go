@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 )
 
@@ -118,12 +119,36 @@ func isELF(head []byte) bool { return strings.HasPrefix(string(head), "\x7fELF")
 // parse reads an ELF file of this machine. Whatever is in it, parse returns: all
 // sizes are bounded, all offsets are the reader's to refuse.
 func parse(r io.ReaderAt, m *machine) (*object, error) {
+	img, headers, err := open(r, m)
+	if err != nil {
+		return nil, err
+	}
+	return img.object(headers)
+}
+
+// Static reports whether an ELF file of this machine is a program without a
+// loader. It fails with [ErrFormat] or [ErrForeign].
+func Static(r io.ReaderAt) (bool, error) {
+	img, headers, err := open(r, machineOf(runtime.GOARCH))
+	if err != nil {
+		return false, err
+	}
+	for ph := headers; len(ph) >= phdrSize; ph = ph[phdrSize:] {
+		if img.order.Uint32(ph) == ptInterp {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// open judges a file's header and returns its program headers.
+func open(r io.ReaderAt, m *machine) (*image, []byte, error) {
 	var h [headerSize]byte
 	if _, err := r.ReadAt(h[:], 0); err != nil {
-		return nil, fmt.Errorf("%w: short ELF header", ErrFormat)
+		return nil, nil, fmt.Errorf("%w: short ELF header", ErrFormat)
 	}
 	if !isELF(h[:]) {
-		return nil, ErrFormat
+		return nil, nil, ErrFormat
 	}
 	img := image{r: r, order: binary.LittleEndian}
 	if h[5] == elfBig {
@@ -131,20 +156,20 @@ func parse(r io.ReaderAt, m *machine) (*object, error) {
 	}
 	typ, mach := img.order.Uint16(h[16:]), img.order.Uint16(h[18:])
 	if h[4] != elfClass64 || h[5] != elfLittle || mach != m.elf || m.elf == 0 {
-		return nil, fmt.Errorf("%w (ELF class %d, data %d, machine %d)", ErrForeign, h[4], h[5], mach)
+		return nil, nil, fmt.Errorf("%w (ELF class %d, data %d, machine %d)", ErrForeign, h[4], h[5], mach)
 	}
 	if typ != etExec && typ != etDyn {
-		return nil, fmt.Errorf("%w: ELF type %d", ErrFormat, typ)
+		return nil, nil, fmt.Errorf("%w: ELF type %d", ErrFormat, typ)
 	}
 	phoff, phentsize, phnum := img.order.Uint64(h[32:]), img.order.Uint16(h[54:]), img.order.Uint16(h[56:])
 	if phentsize != phdrSize || phnum == 0 || int(phnum)*phdrSize > maxHeaders {
-		return nil, fmt.Errorf("%w: unusable program headers", ErrFormat)
+		return nil, nil, fmt.Errorf("%w: unusable program headers", ErrFormat)
 	}
 	headers, err := img.read(phoff, uint64(phnum)*phdrSize)
 	if err != nil {
-		return nil, fmt.Errorf("%w: truncated program headers", ErrFormat)
+		return nil, nil, fmt.Errorf("%w: truncated program headers", ErrFormat)
 	}
-	return img.object(headers)
+	return &img, headers, nil
 }
 
 // object reads what the program headers point to.

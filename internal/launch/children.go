@@ -31,6 +31,7 @@ type children struct {
 	status  script.Value // its wait status then
 
 	engine     policy.Engine
+	ownNetwork bool    // it gets a network namespace
 	front, ctl channel // the control socket's ends: the front's, and init's
 	link       link
 	cues       cues
@@ -46,7 +47,8 @@ type children struct {
 
 // newChildren makes them ready to start.
 func newChildren(p *policy.Policy, engine policy.Engine, fds []inherited) (c *children, err error) {
-	c = &children{engine: engine, front: channel{-1}, ctl: channel{-1}, pid: script.NewValue(), ended: script.NewValue(), status: script.NewValue()}
+	c = &children{engine: engine, ownNetwork: engine == policy.EngineNamespaces && !p.Net,
+		front: channel{-1}, ctl: channel{-1}, pid: script.NewValue(), ended: script.NewValue(), status: script.NewValue()}
 	defer func() {
 		if err != nil {
 			c.let()
@@ -106,14 +108,11 @@ func (c *children) openFile(name string, flags int) (*sys.FD, error) {
 
 // start forks the sandbox's init, which forks the program, as far as both get
 // without a plan.
-func (c *children) start(net bool) (err error) {
+func (c *children) start() (err error) {
 	defer c.let()
 	flags := unix.CLONE_VM | uintptr(unix.SIGCHLD)
 	if c.engine == policy.EngineNamespaces {
 		flags |= nsenv.CloneFlags
-		if !net {
-			flags |= unix.CLONE_NEWNET
-		}
 	}
 	if c.initPID, err = script.Start(flags, &c.init); err != nil {
 		return notStarted(err, c.engine)

@@ -68,31 +68,21 @@ func pick(p *policy.Policy) policy.Engine {
 
 // Launch is a run in the making.
 type Launch struct {
-	policy *policy.Policy
-
-	ready    chan struct{} // closed when the fields below are set
+	policy   *policy.Policy
 	fds      []inherited
 	children *children
-	err      error
-
-	begun    chan struct{} // closed when the processes have started, or not
-	beginErr error
+	err      error // what went wrong so far
 }
 
-// Begin starts what does not depend on the plan, beside the caller: the
-// sandbox's init, in its namespaces, and the program's process, which waits to be
-// told what to show. Errors are [Launch.Run]'s to return.
+// Begin starts what does not depend on the plan: the sandbox's init, which sees
+// to its namespaces beside the caller, and the program's process, which waits to
+// be told what to show. Errors are [Launch.Run]'s to return.
 func Begin(p *policy.Policy) *Launch {
 	sys.CalmMonitor()
-	l := &Launch{policy: p, ready: make(chan struct{}), begun: make(chan struct{})}
-	go func() {
-		defer close(l.begun)
-		l.err = l.prepare()
-		close(l.ready)
-		if l.err == nil {
-			l.beginErr = l.children.start(p.Net)
-		}
-	}()
+	l := &Launch{policy: p}
+	if l.err = l.prepare(); l.err == nil {
+		l.err = l.children.start()
+	}
 	return l
 }
 
@@ -110,7 +100,6 @@ func (l *Launch) prepare() (err error) {
 
 // Close ends what was begun and not run.
 func (l *Launch) Close() {
-	<-l.begun
 	if l.children != nil {
 		l.children.kill() // nothing is left of it after a run
 	}
@@ -124,7 +113,6 @@ func (l *Launch) Run(pl *plan.Plan, c Choice, o Options) (int, error) {
 	if o.Events == nil {
 		o.Events = func(Event) {}
 	}
-	<-l.ready
 	status, err := 0, l.err
 	if err == nil {
 		status, err = l.run(pl, c, o)
@@ -140,7 +128,9 @@ func (l *Launch) Run(pl *plan.Plan, c Choice, o Options) (int, error) {
 	if l.children, err = newChildren(l.policy, c.Engine, l.fds); err != nil {
 		return 0, err
 	}
-	l.beginErr = l.children.start(l.policy.Net)
+	if err := l.children.start(); err != nil {
+		return 0, err
+	}
 	return l.run(pl, c, o)
 }
 
@@ -150,10 +140,7 @@ func (l *Launch) run(pl *plan.Plan, c Choice, o Options) (int, error) {
 	f := &front{children: l.children, events: o.Events}
 	// Until they execute something the children run in our memory.
 	defer runtime.KeepAlive(l.children)
-	defer func() {
-		<-l.begun
-		f.children.kill()
-	}()
+	defer f.children.kill()
 	f.setup = &setup{
 		Plan: pl, Engine: c.Engine, Env: p.Env, Net: p.Net, Hostname: p.Hostname,
 		Limits: p.Limits, Linger: p.Linger, FDs: l.fds,
@@ -178,9 +165,6 @@ func (l *Launch) run(pl *plan.Plan, c Choice, o Options) (int, error) {
 	}
 	if err := f.children.plan(f.setup); err != nil {
 		return 0, err
-	}
-	if <-l.begun; l.beginErr != nil {
-		return 0, l.beginErr
 	}
 	if err := f.children.goOn(); err != nil {
 		return 0, err

@@ -67,11 +67,12 @@ func dropBounding(seq *script.Sequence, what string, engine policy.Engine, list 
 		return err
 	}
 	keep := bits(list)
-	for c := range 64 {
-		if keep[c/32]&(1<<(c%32)) == 0 {
-			seq.Do(what, unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0).Forgive(unix.EINVAL) // past the last one
-		}
+	drop := ^(uint64(keep[1])<<32 | uint64(keep[0]))
+	if drop&1 != 0 {
+		seq.Do(what, unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, 0, 0, 0, 0)
 	}
+	one := script.NewValue()
+	seq.Each(what, drop>>1, one, unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, one, 0, 0, 0).Forgive(unix.EINVAL) // past the last one
 	return nil
 }
 

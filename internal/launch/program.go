@@ -44,6 +44,9 @@ func (c *children) prepareProgram(s *setup) error {
 	seq := &c.program
 	if c.engine == policy.EngineNamespaces {
 		c.root.Enter(seq, s.Plan)
+		if c.ownNetwork {
+			c.joinNetwork()
+		}
 		if s.Hostname != "" {
 			seq.Do("--hostname "+s.Hostname, unix.SYS_SETHOSTNAME, script.String(s.Hostname), len(s.Hostname))
 		}

@@ -64,30 +64,33 @@ func refusedBy(r report) error {
 
 // failed says what went wrong between fork and exec, nil if nothing did.
 func (f *front) failed() error {
-	// Init fails when the program's process does: what happened there comes first.
+	var step *script.StepError
 	for _, seq := range []*script.Sequence{&f.children.first, &f.children.program, &f.children.init} {
-		var step *script.StepError
-		if !errors.As(seq.Err(), &step) {
-			continue
+		// Each fails with EPIPE when the other has failed: why it did comes first.
+		if step == nil || step.Errno == unix.EPIPE {
+			errors.As(seq.Err(), &step)
 		}
-		switch step.What {
-		case stepExecute:
-			return cannotExecute(f.setup.Plan.Program.Path, step.Errno)
-		case stepCwd:
-			return &Refused{Exit: exitRefused, Errno: step.Errno,
-				Message: fmt.Sprintf("--cwd %s: %v", f.setup.Plan.Cwd, step.Errno)}
-		}
-		r := &Refused{Exit: exitRefused, Errno: step.Errno, Message: step.Error()}
-		if step.Errno == unix.ESTALE {
-			r.Message = step.What + ": changed while the sandbox was starting"
-		}
+	}
+	if step == nil {
+		return nil
+	}
+	r := &Refused{Exit: exitRefused, Errno: step.Errno, Message: step.Error()}
+	switch {
+	case step.What == stepExecute:
+		return cannotExecute(f.setup.Plan.Program.Path, step.Errno)
+	case step.What == stepCwd:
+		r.Message = fmt.Sprintf("--cwd %s: %v", f.setup.Plan.Cwd, step.Errno)
+	case step.What == stepNetwork && step.Errno == unix.ENOSPC:
+		r.Message += " (user.max_net_namespaces)"
+		r.unavailable = true
+	case step.Errno == unix.ESTALE:
+		r.Message = step.What + ": changed while the sandbox was starting"
+	case slices.Contains([]unix.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS}, step.Errno):
 		// A machine may let a user namespace be made and nothing be done in it:
 		// AppArmor's rule on Ubuntu, a masked /proc in a container.
-		r.unavailable = f.setup.Engine == policy.EngineNamespaces &&
-			slices.Contains([]unix.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS}, step.Errno)
-		return r
+		r.unavailable = f.setup.Engine == policy.EngineNamespaces
 	}
-	return nil
+	return r
 }
 
 // cannotExecute gives an exec error the status that a shell would give it.

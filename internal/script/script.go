@@ -52,6 +52,7 @@ const (
 	kindClone // a call that returns twice
 	kindEqual // args[0] points to the 64-bit value args[1], or the step fails with args[2]
 	kindSkip  // if the 32-bit word args[0] points to has no bit of args[1], go on at jump
+	kindEach  // a call for each bit n of args[5], with n+1 in out
 )
 
 // failure is written by the child that fails, just before it exits.
@@ -157,6 +158,16 @@ func (s *Sequence) arg(st *step, i int, a any) uintptr {
 		return uintptr(unsafe.Pointer(a.word))
 	}
 	panic(fmt.Sprintf("script: argument of type %T", a))
+}
+
+// Each adds a system call for each member of a set, which v is meanwhile: bit n
+// of mask stands for n+1, as in a signal mask. The call has up to five arguments,
+// and ends the set where it fails with a forgiven errno.
+func (s *Sequence) Each(what string, mask uint64, v Value, nr uintptr, args ...any) Step {
+	st := s.Do(what, nr, args...).Into(v)
+	s.steps[st.i].kind = kindEach
+	s.steps[st.i].args[5] = uintptr(mask)
+	return st
 }
 
 // Equal adds a check that the word at p is want; otherwise the sequence fails
@@ -281,10 +292,8 @@ func (s *Sequence) setSignals(mask uint64) error {
 	if err != nil {
 		return err
 	}
-	act := Struct(new([4]uintptr)) // SIG_DFL
-	for _, sig := range handled {
-		s.Do("reset signal", unix.SYS_RT_SIGACTION, int(sig), act, nil, 8)
-	}
+	sig := NewValue()
+	s.Each("reset signals", handled, sig, unix.SYS_RT_SIGACTION, sig, Struct(new([4]uintptr)), nil, 8) // SIG_DFL
 	s.Do("set signal mask", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, Struct(&mask), nil, 8)
 	return nil
 }

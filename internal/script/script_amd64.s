@@ -54,6 +54,9 @@ run:
 	JEQ	equal
 	CMPQ	AX, $3
 	JEQ	skip
+	CMPQ	AX, $4
+	JEQ	each
+args:
 	MOVQ	DEREF(R12), R13
 	MOVQ	ARG0(R12), DI
 	BTQ	$0, R13
@@ -89,6 +92,8 @@ call:
 	SYSCALL
 	CMPQ	AX, $0xfffffffffffff001
 	JCC	failed
+	CMPQ	KIND(R12), $4
+	JEQ	bit
 	CMPQ	KIND(R12), $1
 	JNE	store
 	TESTQ	AX, AX
@@ -120,6 +125,18 @@ skip:
 	JNZ	next
 	MOVQ	JUMP(R12), R12
 	JMP	run
+
+each:
+	MOVQ	ARG5(R12), R14
+bit:
+	BSFQ	R14, BX
+	JEQ	next
+	LEAQ	-1(R14), CX
+	ANDQ	CX, R14
+	ADDQ	$1, BX
+	MOVQ	OUT(R12), CX
+	MOVL	BX, (CX)
+	JMP	args
 
 failed:
 	NEGQ	AX

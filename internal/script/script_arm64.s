@@ -53,6 +53,9 @@ run:
 	BEQ	equal
 	CMP	$3, R9
 	BEQ	skip
+	CMP	$4, R9
+	BEQ	each
+args:
 	MOVD	DEREF(R20), R10
 	MOVD	ARG0(R20), R0
 	TBZ	$0, R10, arg1
@@ -83,6 +86,8 @@ call:
 	CMN	$4095, R0
 	BCS	failed
 	MOVD	KIND(R20), R9
+	CMP	$4, R9
+	BEQ	bit
 	CMP	$1, R9
 	BNE	store
 	CBNZ	R0, store
@@ -114,6 +119,19 @@ skip:
 	BNE	next
 	MOVD	JUMP(R20), R20
 	B	run
+
+each:
+	MOVD	ARG5(R20), R21
+bit:
+	CBZ	R21, next
+	RBIT	R21, R9
+	CLZ	R9, R9
+	SUB	$1, R21, R10
+	AND	R10, R21, R21
+	ADD	$1, R9
+	MOVD	OUT(R20), R10
+	MOVW	R9, (R10)
+	B	args
 
 failed:
 	NEG	R0, R0

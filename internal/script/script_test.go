@@ -226,3 +226,60 @@ func TestThen(t *testing.T) {
 		t.Errorf("%v, %v, want nothing and %v", first.Err(), err, unix.EBADF)
 	}
 }
+
+func TestEach(t *testing.T) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		mask uint64
+		want string
+	}{
+		{0, ""},
+		{1, "\x01"},
+		{1<<63 | 1<<6 | 1<<1, "\x02\x07\x40"},
+		{0xf << 60, "\x3d\x3e\x3f\x40"},
+	} {
+		var s Sequence
+		n := NewValue()
+		s.Each("write", c.mask, n, unix.SYS_WRITE, pipe[1], n.Pointer(), 1)
+		s.Do("end", unix.SYS_EXIT_GROUP, 7)
+		pid, err := Start(fork, &s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := status(t, pid); st.ExitStatus() != 7 {
+			t.Errorf("%#x: status %#x: %v", c.mask, st, s.Err())
+		}
+		runtime.KeepAlive(&s)
+		got := make([]byte, 100)
+		count, _ := unix.Read(pipe[0], got)
+		if string(got[:max(count, 0)]) != c.want {
+			t.Errorf("%#x: called for %x, want %x", c.mask, got[:max(count, 0)], c.want)
+		}
+	}
+}
+
+// TestEachEnds: a forgiven errno ends the set, another one the sequence.
+func TestEachEnds(t *testing.T) {
+	for _, forgive := range []unix.Errno{0, unix.EBADF} {
+		var s Sequence
+		n := NewValue()
+		call := s.Each("close", 1<<40, n, unix.SYS_CLOSE, n)
+		if forgive != 0 {
+			call.Forgive(forgive)
+		}
+		s.Do("end", unix.SYS_EXIT_GROUP, 7)
+		pid, err := Start(fork, &s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := status(t, pid)
+		runtime.KeepAlive(&s)
+		if forgive == 0 && (st.ExitStatus() != ExitStatus || !errors.Is(s.Err(), unix.EBADF)) ||
+			forgive != 0 && st.ExitStatus() != 7 {
+			t.Errorf("forgiving %v: status %#x, %v", forgive, st, s.Err())
+		}
+	}
+}

@@ -22,20 +22,20 @@ func SignalMask() (uint64, error) {
 	return mask, RestoreSignals(mask)
 }
 
-// HandledSignals lists the signals that this process has a handler for.
-func HandledSignals() ([]unix.Signal, error) {
-	var out []unix.Signal
+// HandledSignals returns the signals that this process has a handler for: bit n is
+// signal n+1.
+func HandledSignals() (mask uint64, err error) {
 	for sig := unix.Signal(1); sig <= 64; sig++ {
 		if sig == unix.SIGKILL || sig == unix.SIGSTOP {
 			continue
 		}
 		var act sigaction
 		if err := rtSigaction(sig, nil, &act); err != nil {
-			return nil, fmt.Errorf("read handler of signal %d: %w", sig, err)
+			return 0, fmt.Errorf("read handler of signal %d: %w", sig, err)
 		}
 		if act.handler > ignoreAction {
-			out = append(out, sig)
+			mask |= 1 << (sig - 1)
 		}
 	}
-	return out, nil
+	return mask, nil
 }
