@@ -112,7 +112,7 @@ func (c *children) start() (err error) {
 	defer c.let()
 	flags := unix.CLONE_VM | uintptr(unix.SIGCHLD)
 	if c.engine == policy.EngineNamespaces {
-		flags |= nsenv.CloneFlags
+		flags |= nsenv.BirthFlags
 	}
 	if c.initPID, err = script.Start(flags, &c.init); err != nil {
 		return notStarted(err, c.engine)

@@ -48,9 +48,12 @@ func (c *children) prepareInit(linger bool) error {
 	}
 	// What the program leaves behind comes to init, also without a pid namespace.
 	seq.Do("become child subreaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	if c.engine == policy.EngineNamespaces {
+		seq.Do(stepNamespaces, unix.SYS_UNSHARE, nsenv.UnshareFlags)
+	}
 	ns := script.NewValue()
 	if c.ownNetwork {
-		seq.Do(stepNetwork, unix.SYS_OPENAT, unix.AT_FDCWD, script.String("/proc/self/ns"), unix.O_PATH|unix.O_CLOEXEC, 0).Into(ns)
+		seq.Do(stepNamespaces, unix.SYS_OPENAT, unix.AT_FDCWD, script.String("/proc/self/ns"), unix.O_PATH|unix.O_CLOEXEC, 0).Into(ns)
 	}
 	seq.Clone("fork the program", unix.CLONE_VM|uintptr(unix.SIGCHLD), &c.first, c.pid)
 	if c.ownNetwork {

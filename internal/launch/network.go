@@ -6,8 +6,6 @@ import (
 	"github.com/capsicum-go/capsicum/internal/script"
 )
 
-const stepNetwork = "make a network namespace"
-
 // A network namespace costs the kernel more than all the others: init makes it
 // while the program's process builds the root, and hands it over.
 
@@ -15,10 +13,11 @@ const stepNetwork = "make a network namespace"
 // before the program's process covered /proc.
 func (c *children) makeNetwork(ns script.Value) {
 	m := newMessage(make([]byte, 1), 1)
-	c.init.Do(stepNetwork, unix.SYS_SCHED_YIELD)
-	c.init.Do(stepNetwork, unix.SYS_UNSHARE, unix.CLONE_NEWNET)
-	c.init.Do(stepNetwork, unix.SYS_OPENAT, ns, script.String("net"), unix.O_RDONLY|unix.O_CLOEXEC, 0).Into(m.fd(0))
-	c.init.Do(stepNetwork, unix.SYS_SENDMSG, c.link.init, script.Struct(m), unix.MSG_NOSIGNAL)
+	// The program's process may wait for this processor, and has less to do.
+	c.init.Do(stepNamespaces, unix.SYS_SCHED_YIELD)
+	c.init.Do(stepNamespaces, unix.SYS_UNSHARE, unix.CLONE_NEWNET)
+	c.init.Do(stepNamespaces, unix.SYS_OPENAT, ns, script.String("net"), unix.O_RDONLY|unix.O_CLOEXEC, 0).Into(m.fd(0))
+	c.init.Do(stepNamespaces, unix.SYS_SENDMSG, c.link.init, script.Struct(m), unix.MSG_NOSIGNAL)
 }
 
 // joinNetwork adds to the program's steps that it waits for the namespace and

@@ -10,10 +10,12 @@ import (
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
-// What the steps of the program that have a meaning of their own are called.
+// What steps that have a meaning of their own are called.
 const (
 	stepExecute = "execute"
 	stepCwd     = "enter working directory"
+
+	stepNamespaces = "make namespaces"
 )
 
 // prepareFirst writes the second child's first steps, for which the policy is

@@ -80,8 +80,8 @@ func (f *front) failed() error {
 		return cannotExecute(f.setup.Plan.Program.Path, step.Errno)
 	case step.What == stepCwd:
 		r.Message = fmt.Sprintf("--cwd %s: %v", f.setup.Plan.Cwd, step.Errno)
-	case step.What == stepNetwork && step.Errno == unix.ENOSPC:
-		r.Message += " (user.max_net_namespaces)"
+	case step.What == stepNamespaces && step.Errno == unix.ENOSPC:
+		r.Message += " (no more are allowed: sysctl user.max_*_namespaces)"
 		r.unavailable = true
 	case step.Errno == unix.ESTALE:
 		r.Message = step.What + ": changed while the sandbox was starting"

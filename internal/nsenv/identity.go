@@ -10,10 +10,13 @@ import (
 	"github.com/capsicum-go/capsicum/internal/script"
 )
 
-// CloneFlags are the namespaces a sandbox gets. The cgroup namespace hides
-// where in the host's hierarchy the sandbox lives.
-const CloneFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID |
-	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+// The namespaces that a sandbox gets: those that its first process must be born
+// in, and those that it makes itself. The cgroup namespace hides where in the
+// host's hierarchy the sandbox lives.
+const (
+	BirthFlags   = unix.CLONE_NEWUSER | unix.CLONE_NEWPID
+	UnshareFlags = unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+)
 
 // capabilities are what the supervisor needs in its user namespace to read the
 // memory, and take on the identity, of whatever runs in it. An ordinary user's

@@ -192,7 +192,7 @@ func enterAndExecute(in request) error {
 	}
 	seq.Do("execute", unix.SYS_EXECVEAT, int(exe.Fd()), script.String(""), script.Strings([]string{"nsenv.test"}),
 		script.Strings([]string{planVariable + "=" + os.Getenv(planVariable)}), unix.AT_EMPTY_PATH)
-	pid, err := script.Start(unix.CLONE_VM|CloneFlags|uintptr(unix.SIGCHLD), &seq)
+	pid, err := script.Start(unix.CLONE_VM|BirthFlags|UnshareFlags|uintptr(unix.SIGCHLD), &seq)
 	if err != nil {
 		return err
 	}
@@ -327,9 +327,9 @@ func TestEnterRefusesAnotherObject(t *testing.T) {
 		var seq script.Sequence
 		flags := unix.CLONE_VM | uintptr(unix.SIGCHLD)
 		if os.Getuid() == 0 {
-			flags |= CloneFlags &^ unix.CLONE_NEWUSER // root needs no help with mounts
+			flags |= (BirthFlags | UnshareFlags) &^ unix.CLONE_NEWUSER // root needs no help with mounts
 		} else {
-			flags |= CloneFlags
+			flags |= BirthFlags | UnshareFlags
 			MapSelf(&seq, os.Getuid(), os.Getgid())
 		}
 		Begin(&seq, nil, script.NewValue()).Enter(&seq, &plan.Plan{Dirs: []string{"/"}, Entries: []plan.Entry{e}, Cwd: "/"})

@@ -22,7 +22,6 @@ package script
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -256,16 +255,7 @@ func (s *Sequence) Err() error {
 // [Sequence.RestoreSignals] undoes that.
 func Start(flags uintptr, s *Sequence) (int, error) {
 	s.link()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	old, err := sys.AllSignals()
-	if err != nil {
-		return 0, fmt.Errorf("block signals: %w", err)
-	}
 	n, errno := spawn(flags, &s.steps[0])
-	if err := sys.RestoreSignals(old); err != nil {
-		return 0, fmt.Errorf("unblock signals: %w", err)
-	}
 	if errno != 0 {
 		return 0, unix.Errno(errno)
 	}

@@ -16,15 +16,26 @@
 #define REPORT 96
 #define STEP 104
 
+#define SYS_rt_sigprocmask 14
 #define SYS_clone 56
 #define SYS_exit_group 231
 
+#define SIG_BLOCK 0
+#define SIG_SETMASK 2
+
 // func spawn(flags uintptr, first *step) (n, errno uintptr)
 //
-// The child shares its parent's stack, which the parent goes on using, and must
-// not touch it: from the first SYSCALL on it uses registers only. R12 is the
-// current step.
-TEXT ·spawn(SB),NOSPLIT,$0-32
+// Signals are blocked for the child only, so that no Go code runs meanwhile. The
+// child shares its parent's stack, which the parent goes on using, and must not
+// touch it: from the clone on it uses registers only. R12 is the current step.
+TEXT ·spawn(SB),NOSPLIT,$16-32
+	MOVQ	$-1, all-16(SP)
+	MOVQ	$SIG_BLOCK, DI
+	LEAQ	all-16(SP), SI
+	LEAQ	old-8(SP), DX
+	MOVQ	$8, R10
+	MOVQ	$SYS_rt_sigprocmask, AX
+	SYSCALL
 	MOVQ	flags+0(FP), DI
 	MOVQ	first+8(FP), R12
 	XORQ	SI, SI
@@ -34,18 +45,25 @@ TEXT ·spawn(SB),NOSPLIT,$0-32
 	XORQ	R9, R9
 	MOVQ	$SYS_clone, AX
 	SYSCALL
-	CMPQ	AX, $0xfffffffffffff001
-	JCC	refused
 	TESTQ	AX, AX
 	JZ	run
-	MOVQ	AX, n+16(FP)
+	MOVQ	AX, R13
+	MOVQ	$SIG_SETMASK, DI
+	LEAQ	old-8(SP), SI
+	XORQ	DX, DX
+	MOVQ	$8, R10
+	MOVQ	$SYS_rt_sigprocmask, AX
+	SYSCALL
+	MOVQ	R13, n+16(FP)
 	MOVQ	$0, errno+24(FP)
+	CMPQ	R13, $0xfffffffffffff001
+	JCC	refused
 	RET
 
 refused:
-	NEGQ	AX
+	NEGQ	R13
 	MOVQ	$0, n+16(FP)
-	MOVQ	AX, errno+24(FP)
+	MOVQ	R13, errno+24(FP)
 	RET
 
 run:

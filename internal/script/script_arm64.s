@@ -16,15 +16,27 @@
 #define REPORT 96
 #define STEP 104
 
+#define SYS_rt_sigprocmask 135
 #define SYS_clone 220
 #define SYS_exit_group 94
 
+#define SIG_BLOCK 0
+#define SIG_SETMASK 2
+
 // func spawn(flags uintptr, first *step) (n, errno uintptr)
 //
-// The child shares its parent's stack, which the parent goes on using, and must
-// not touch it: from the first SVC on it uses registers only. R20 is the current
-// step.
-TEXT ·spawn(SB),NOSPLIT,$0-32
+// Signals are blocked for the child only, so that no Go code runs meanwhile. The
+// child shares its parent's stack, which the parent goes on using, and must not
+// touch it: from the clone on it uses registers only. R20 is the current step.
+TEXT ·spawn(SB),NOSPLIT,$16-32
+	MOVD	$-1, R9
+	MOVD	R9, all-16(SP)
+	MOVD	$SIG_BLOCK, R0
+	MOVD	$all-16(SP), R1
+	MOVD	$old-8(SP), R2
+	MOVD	$8, R3
+	MOVD	$SYS_rt_sigprocmask, R8
+	SVC
 	MOVD	flags+0(FP), R0
 	MOVD	first+8(FP), R20
 	MOVD	ZR, R1
@@ -34,17 +46,24 @@ TEXT ·spawn(SB),NOSPLIT,$0-32
 	MOVD	ZR, R5
 	MOVD	$SYS_clone, R8
 	SVC
-	CMN	$4095, R0
-	BCS	refused
 	CBZ	R0, run
-	MOVD	R0, n+16(FP)
+	MOVD	R0, R21
+	MOVD	$SIG_SETMASK, R0
+	MOVD	$old-8(SP), R1
+	MOVD	ZR, R2
+	MOVD	$8, R3
+	MOVD	$SYS_rt_sigprocmask, R8
+	SVC
+	MOVD	R21, n+16(FP)
 	MOVD	ZR, errno+24(FP)
+	CMN	$4095, R21
+	BCS	refused
 	RET
 
 refused:
-	NEG	R0, R0
+	NEG	R21, R21
 	MOVD	ZR, n+16(FP)
-	MOVD	R0, errno+24(FP)
+	MOVD	R21, errno+24(FP)
 	RET
 
 run:

@@ -15,11 +15,11 @@ var DeafMask = uint64(^(faults | setOf(unix.SIGURG, InterruptSignal)))
 
 // SignalMask returns which signals the calling thread blocks.
 func SignalMask() (uint64, error) {
-	mask, err := AllSignals()
+	mask, err := blockSignals(0)
 	if err != nil {
 		return 0, fmt.Errorf("read signal mask: %w", err)
 	}
-	return mask, RestoreSignals(mask)
+	return mask, nil
 }
 
 // HandledSignals returns the signals that this process has a handler for: bit n is

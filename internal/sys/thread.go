@@ -84,8 +84,9 @@ func sigprocmask(how int, set sigset) error {
 // AllSignals blocks every signal that can be blocked on the calling thread and
 // returns the mask it had, for RestoreSignals. Nothing but a kill may come in
 // between: used around calls that the kernel can not restart.
-func AllSignals() (old uint64, err error) {
-	set := ^faults
+func AllSignals() (old uint64, err error) { return blockSignals(^faults) }
+
+func blockSignals(set sigset) (old uint64, err error) {
 	_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK,
 		uintptr(unsafe.Pointer(&set)), uintptr(unsafe.Pointer(&old)), unsafe.Sizeof(set), 0, 0)
 	return old, errnoErr(e)
