@@ -9,7 +9,6 @@ package landlock
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"unsafe"
 
@@ -126,7 +125,7 @@ func ResolvesSockets(abi int) bool { return abi >= 9 }
 
 // Ruleset is a ruleset under construction. Close it when it is installed.
 type Ruleset struct {
-	file    *os.File
+	fd      *sys.FD
 	handled Access
 	abi     int
 }
@@ -144,7 +143,7 @@ func New(abi int) (*Ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create Landlock ruleset (ABI %d): %w", abi, err)
 	}
-	return &Ruleset{file: os.NewFile(uintptr(fd), "landlock"), handled: Access(attr.Handled_access_fs), abi: abi}, nil
+	return &Ruleset{fd: sys.NewFD(fd), handled: Access(attr.Handled_access_fs), abi: abi}, nil
 }
 
 // Allow grants access beneath the directory, or on the file, behind fd.
@@ -170,7 +169,7 @@ func (r *Ruleset) Fitting(access Access, isDir bool) Access {
 
 // FD returns the ruleset's descriptor, for adding rules and restricting between
 // fork and exec. It stays the ruleset's.
-func (r *Ruleset) FD() int { return int(r.file.Fd()) }
+func (r *Ruleset) FD() int { return r.fd.Int() }
 
 // Close releases the ruleset. Threads it restricted stay restricted.
-func (r *Ruleset) Close() error { return r.file.Close() }
+func (r *Ruleset) Close() error { return r.fd.Close() }

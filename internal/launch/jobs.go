@@ -117,7 +117,7 @@ func (f *front) wake() {
 
 // processState returns the state letter of a process, 0 when there is none.
 func processState(pid int) byte {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	b, err := sys.ReadFileAt(unix.AT_FDCWD, fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
@@ -133,7 +133,7 @@ func pidOf(pidfd *sys.FD) int {
 	if pidfd == nil {
 		return 0
 	}
-	b, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Int()))
+	b, err := sys.ReadFileAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fdinfo/%d", pidfd.Int()))
 	if err != nil {
 		return 0
 	}

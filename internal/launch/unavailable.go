@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
 // unavailable are the errnos with which a kernel, a sysctl, or a container's
@@ -60,7 +61,7 @@ var namespacesRefused = sync.OnceValue(func() error {
 		return errDynamic
 	}
 	for i, s := range switches {
-		b, err := os.ReadFile(s.path)
+		b, err := sys.ReadFileAt(unix.AT_FDCWD, s.path)
 		if err != nil || len(b) == 0 || string(b[:len(b)-1]) != s.off {
 			continue
 		}

@@ -213,21 +213,22 @@ func (o *opener) Open(name string) (*elfdeps.Opened, error) {
 
 // read opens a regular file for reading. The name is opened a second time, in
 // the directory that is held, and must lead to the same object.
-func (o *object) read() (*os.File, error) {
+func (o *object) read() (*sys.FD, error) {
 	fd, err := openat(o.in.fd, path.Base(o.path), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return nil, err
 	}
+	f := sys.NewFD(fd)
 	var st unix.Stat_t
 	if err := sys.Retry(func() error { return unix.Fstat(fd, &st) }); err != nil {
-		unix.Close(fd)
+		f.Close()
 		return nil, err
 	}
 	if identity(&st) != o.id {
-		unix.Close(fd)
+		f.Close()
 		return nil, ErrChanged
 	}
-	return os.NewFile(uintptr(fd), o.path), nil
+	return f, nil
 }
 
 // isText reports whether the program itself, not an interpreter of it, has the

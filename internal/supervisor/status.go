@@ -146,35 +146,11 @@ func fourIDs(v []byte, to *[4]uint32) error {
 // readProc reads the whole of a small file beneath proc. ESRCH and ENOENT are
 // both ESRCH: the process is no more.
 func readProc(proc *sys.FD, name string) ([]byte, error) {
-	var n int
-	err := sys.Retry(func() (err error) {
-		n, err = unix.Openat(proc.Int(), name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		return
-	})
+	b, err := sys.ReadFileAt(proc.Int(), name)
 	if err == unix.ENOENT {
 		err = unix.ESRCH
 	}
-	if err != nil {
-		return nil, err
-	}
-	f := sys.NewFD(n)
-	defer f.Close()
-	buf := make([]byte, 0, 2048)
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(buf, make([]byte, cap(buf))...)[:len(buf)]
-		}
-		n, err := unix.Read(f.Int(), buf[len(buf):cap(buf)])
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return nil, err
-		case n == 0:
-			return buf, nil
-		default:
-			buf = buf[:len(buf)+n]
-		}
-	}
+	return b, err
 }
 
 // readStatus returns the caller's status, read once for each call.

@@ -1,0 +1,53 @@
+package sys
+
+import (
+	"io"
+
+	"golang.org/x/sys/unix"
+)
+
+// ReadAt reads from the file behind f at an offset, as [io.ReaderAt] has it. An
+// [os.File] of the same descriptor would bring along a finalizer, with a
+// goroutine to run it, and a poller: costs of a start.
+func (f *FD) ReadAt(b []byte, off int64) (n int, err error) {
+	for n < len(b) {
+		var more int
+		err := Retry(func() (err error) { more, err = unix.Pread(f.Int(), b[n:], off+int64(n)); return err })
+		switch {
+		case err != nil:
+			return n, err
+		case more == 0:
+			return n, io.EOF
+		}
+		n += more
+	}
+	return n, nil
+}
+
+// ReadFileAt reads the whole of a small file, such as procfs has them, by its name
+// beneath dir. Like [FD.ReadAt] it does without an [os.File].
+func ReadFileAt(dir int, name string) ([]byte, error) {
+	var n int
+	err := Retry(func() (err error) { n, err = unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0); return err })
+	if err != nil {
+		return nil, err
+	}
+	f := NewFD(n)
+	defer f.Close()
+	buf := make([]byte, 0, 2048)
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, make([]byte, cap(buf))...)[:len(buf)]
+		}
+		n, err := unix.Read(f.Int(), buf[len(buf):cap(buf)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return buf, nil
+		default:
+			buf = buf[:len(buf)+n]
+		}
+	}
+}
