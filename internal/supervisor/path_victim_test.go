@@ -54,14 +54,10 @@ func victimFilter() {
 	if err != nil {
 		die(err)
 	}
-	filter := make([]unix.SockFilter, len(prog))
-	for i, in := range prog {
-		filter[i] = unix.SockFilter{Code: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K}
-	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		die(err)
 	}
-	in, err := sys.InstallFilter(filter, true)
+	in, err := sys.InstallFilter(prog, true)
 	if err != nil {
 		die(err)
 	}
