@@ -7,9 +7,9 @@
 
 static uint32_t list[MAX_IOCTLS]; /* under the lock */
 
-static long request(long op, long a, long b, long c)
+static long request(long op, long a, long b, long c, long d)
 {
-	return CALL4(REQUEST, op, a, b, c);
+	return CALL5(REQUEST, op, a, b, c, d);
 }
 
 /*
@@ -18,13 +18,28 @@ static long request(long op, long a, long b, long c)
  */
 static long ask(long op, long a, long b, long c)
 {
-	long r = request(op, a, b, c);
+	long r = request(op, a, b, c, 0);
 	return r == -ENOSYS ? -EIO : r;
+}
+
+/*
+ * Makes a request that is answered with a filter, and installs that; 1 if there was
+ * one.
+ */
+static int narrow(long op, long a, long b, long c, long d)
+{
+	long n = request(op, a, b, c, d);
+	if (n <= 0)
+		return n == -ENOSYS ? -EIO : (int)n;
+	if (n > MAX_FILTER)
+		return -EIO;
+	int e = (int)capsicum_install(capsicum_room, (int)n);
+	return e < 0 ? e : 1;
 }
 
 bool capsicum_supervised(void)
 {
-	return request(REQUEST_MODE, 0, 0, 0) >= 0;
+	return request(REQUEST_MODE, 0, 0, 0, 0) >= 0;
 }
 
 int capsicum_supervised_mode(void)
@@ -32,42 +47,26 @@ int capsicum_supervised_mode(void)
 	return (int)ask(REQUEST_MODE, 0, 0, 0);
 }
 
-/* Installs the filter that the supervisor has for fd, -1 for capability mode. */
-static int stack(int fd)
-{
-	long n = ask(REQUEST_FILTER, fd, (long)capsicum_room, 0);
-	if (n < 0)
-		return (int)n;
-	if (n == 0 || n > MAX_FILTER)
-		return -EIO;
-	return (int)capsicum_install(capsicum_room, (int)n);
-}
-
 /*
  * The supervisor is told first, so that no name is looked up as before once a filter
- * refuses others.
+ * refuses others. A filter that could not be installed is asked for again.
  */
 int capsicum_supervised_enter(void)
 {
+	static bool unstacked; /* under the lock */
 	long r = ask(REQUEST_MODE, 0, 0, 0);
-	if (r != 0)
+	if (r != 0 && !(r == 1 && unstacked))
 		return r < 0 ? (int)r : 0;
-	r = ask(REQUEST_ENTER, 0, 0, 0);
-	if (r < 0)
-		return (int)r;
-	return stack(-1);
+	r = narrow(REQUEST_ENTER, 0, (long)capsicum_room, 0, 0);
+	unstacked = r < 0;
+	return r < 0 ? (int)r : 0;
 }
 
 /* Narrows fd, and installs a filter if without one what fd has lost would still pass. */
 static int limit(long op, int fd, long a, long b)
 {
-	long r = ask(op, fd, a, b);
-	if (r < 0 || !(r & ANSWER_STACK))
-		return r < 0 ? (int)r : 0;
-	int e = stack(fd);
-	if (e < 0)
-		return e;
-	return (int)ask(REQUEST_STACKED, fd, 0, 0);
+	int r = narrow(op, fd, a, b, (long)capsicum_room);
+	return r == 1 ? (int)ask(REQUEST_STACKED, fd, 0, 0) : r;
 }
 
 int capsicum_supervised_limit_rights(int fd, const uint64_t words[2])

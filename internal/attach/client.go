@@ -47,7 +47,7 @@ func Enter() error {
 	mu.Lock()
 	defer mu.Unlock()
 	in, err := ask(request.Mode)
-	if err != nil || in == 1 {
+	if err != nil || in == 1 && !unstacked {
 		return err
 	}
 	// The filter can't tell what name an execveat has. Where the kernel can't be kept
@@ -56,11 +56,20 @@ func Enter() error {
 	if sys.ExecuteNoNames() == nil {
 		bound = 1
 	}
-	if _, err := ask(request.Enter, bound); err != nil {
+	n, err := ask(request.Enter, bound, room())
+	if err != nil {
 		return err
 	}
-	return stack(-1)
+	unstacked = true
+	if err := stack(n); err != nil {
+		return err
+	}
+	unstacked = false
+	return nil
 }
+
+// unstacked: a filter of capability mode was answered, and could not be installed.
+var unstacked bool
 
 // Mode reports whether the process is in capability mode.
 func Mode() (bool, error) {
@@ -68,28 +77,24 @@ func Mode() (bool, error) {
 	return in == 1, err
 }
 
-// stack installs the filter that the supervisor has for fd, -1 for capability mode.
-func stack(fd int) error {
-	n, err := ask(request.Filter, uintptr(fd), uintptr(unsafe.Pointer(&filter[0])))
-	if err != nil {
-		return fmt.Errorf("get a filter: %w", err)
-	}
-	return sys.InstallAll(filter[:min(int(n), len(filter))])
-}
-
 // filter is where the supervisor writes filters, one at a time under mu.
 var filter [request.MaxFilter]unix.SockFilter
 
-// limit makes a request that narrows fd, and stacks a filter if the supervisor says
-// that without one what fd has lost would still pass.
-func limit(fd int, op request.Op, args ...uintptr) error {
+func room() uintptr { return uintptr(unsafe.Pointer(&filter)) }
+
+// stack installs the n instructions that the supervisor has written.
+func stack(n uintptr) error { return sys.InstallAll(filter[:min(int(n), len(filter))]) }
+
+// limit makes a request that narrows fd by a and b, and stacks the filter without
+// which what fd has lost would still pass, if there is one.
+func limit(fd int, op request.Op, a, b uintptr) error {
 	mu.Lock()
 	defer mu.Unlock()
-	answer, err := ask(op, append([]uintptr{uintptr(fd)}, args...)...)
-	if err != nil || answer&request.Stack == 0 {
+	n, err := ask(op, uintptr(fd), a, b, room())
+	if err != nil || n == 0 {
 		return err
 	}
-	if err := stack(fd); err != nil {
+	if err := stack(n); err != nil {
 		return err
 	}
 	if _, err := ask(request.Stacked, uintptr(fd)); err != nil {
@@ -138,7 +143,7 @@ func Ioctls(fd int) ([]uint32, bool, error) {
 
 // LimitFcntls is cap_fcntls_limit(2).
 func LimitFcntls(fd int, mask rights.Fcntls) error {
-	return limit(fd, request.LimitFcntls, uintptr(mask))
+	return limit(fd, request.LimitFcntls, uintptr(mask), 0)
 }
 
 // Fcntls is cap_fcntls_get(2).

@@ -35,7 +35,7 @@ func init() {
 				return err
 			}
 			w := rights.Of(rights.Event).Words()
-			if _, err := ask(request.LimitRights, uintptr(n), uintptr(w[0]), uintptr(w[1])); err != nil {
+			if _, err := ask(request.LimitRights, uintptr(n), uintptr(w[0]), uintptr(w[1]), room()); err != nil {
 				return err
 			}
 			if _, err := ask(request.Stacked, uintptr(n)); err != nil && err != unix.EINVAL {

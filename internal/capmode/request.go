@@ -33,20 +33,13 @@ var requests = sync.OnceValue(func() map[request.Op]handler {
 			}
 			return supervisor.Value(0)
 		},
-		request.Enter: func(c *call) supervisor.Result {
-			if c.Arg(1) == 1 && !c.p.table.Mode() {
-				c.p.table.Bind()
-			}
-			c.p.table.Enter()
-			return supervisor.Value(0)
-		},
+		request.Enter:       enter,
 		request.LimitRights: limitRights,
 		request.Rights:      getRights,
 		request.LimitIoctls: limitIoctls,
 		request.Ioctls:      getIoctls,
 		request.LimitFcntls: limitFcntls,
 		request.Fcntls:      getFcntls,
-		request.Filter:      getFilter,
 		request.Stacked:     stacked,
 	}
 })
@@ -117,8 +110,8 @@ func identify(fd *sys.FD) (fdtable.ID, error) {
 	return fdtable.ID{Dev: uint64(st.Dev), Ino: st.Ino, Flags: uint32(flags & unix.O_ACCMODE)}, err
 }
 
-// narrow is the common part of the three limits. It answers Stack when what the
-// descriptor lost would still pass in the kernel: the process then stacks a filter
+// narrow is the common part of the three limits. When what the descriptor lost would
+// still pass in the kernel, it answers with a filter, which the process then stacks
 // and says so. The limit is noted before, so that no copy can be made with more.
 func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.Result {
 	fd := c.Fd(1)
@@ -138,22 +131,47 @@ func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.
 		return fail(err)
 	}
 	s := fdtable.Slot{Caps: after, ID: id}
-	stack := !t.Fits(int(fd), after)
-	if stack && t.Shared() {
+	if t.Fits(int(fd), after) {
+		t.Put(int(fd), s)
+		return supervisor.Value(0)
+	}
+	if t.Shared() {
 		// A filter of this process says nothing about the others.
 		return supervisor.Errno(unix.EBUSY)
 	}
-	if stack {
-		s.Pending, s.Before = true, before
-		if old, ok := t.Slot(int(fd)); ok && old.Pending {
-			s.Before = old.Before
+	s.Pending, s.Before = true, before
+	if old, ok := t.Slot(int(fd)); ok && old.Pending {
+		s.Before = old.Before
+	}
+	prog, err := slot.Descriptor(sysno.Native, int(fd), after, slot.Options{
+		CapabilityMode: t.Mode(), ReadOnly: readOnly(f), Only: unasked(),
+	})
+	return c.giveFilter(4, prog, err, func() { t.Put(int(fd), s) })
+}
+
+// enter puts the process into capability mode for the supervisor, and answers with
+// the filter that does for the kernel.
+func enter(c *call) supervisor.Result {
+	prog, err := slot.CapabilityMode(sysno.Native)
+	return c.giveFilter(2, prog, err, func() {
+		if c.Arg(1) == 1 && !c.p.table.Mode() {
+			c.p.table.Bind()
 		}
+		c.p.table.Enter()
+	})
+}
+
+// giveFilter writes a filter to where argument arg points, notes what it is for, and
+// answers its length.
+func (c *call) giveFilter(arg int, prog []cbpf.Instruction, err error, note func()) supervisor.Result {
+	if err == nil {
+		err = c.Write(c.Arg(arg), cbpf.Bytes(prog))
 	}
-	t.Put(int(fd), s)
-	if stack {
-		return supervisor.Value(request.Stack)
+	if err != nil {
+		return fail(err)
 	}
-	return supervisor.Value(0)
+	note()
+	return supervisor.Value(int64(len(prog)))
 }
 
 func limitRights(c *call) supervisor.Result {
@@ -209,37 +227,6 @@ func stacked(c *call) supervisor.Result {
 
 // unasked are the calls that a filter must be about.
 var unasked = sync.OnceValue(func() []string { return strings.Fields(syscalls.Unasked) })
-
-// getFilter writes the filter that a process is to stack: for the limit of a
-// descriptor that is not complete without, or for capability mode.
-func getFilter(c *call) supervisor.Result {
-	t := c.table()
-	defer t.Unlock()
-	fd := c.Fd(1)
-	var prog []cbpf.Instruction
-	var err error
-	switch s, ok := t.Slot(int(fd)); {
-	case fd == -1:
-		prog, err = slot.CapabilityMode(sysno.Native)
-	case !ok || !s.Pending:
-		return supervisor.Errno(unix.EINVAL)
-	default:
-		var f *sys.FD
-		if f, _, err = c.held(t, fd); err == nil {
-			prog, err = slot.Descriptor(sysno.Native, int(fd), s.Caps, slot.Options{
-				CapabilityMode: t.Mode(), ReadOnly: readOnly(f), Only: unasked(),
-			})
-			f.Close()
-		}
-	}
-	if err != nil {
-		return fail(err)
-	}
-	if err := c.Write(c.Arg(2), cbpf.Bytes(prog)); err != nil {
-		return fail(err)
-	}
-	return supervisor.Value(int64(len(prog)))
-}
 
 // caps returns what descriptor argument 1 permits. A limit whose filter is not
 // stacked yet has not happened: a child that is forked now would not have it.

@@ -11,18 +11,19 @@ const Number = 0x43415
 type Op uint64
 
 // The operations, with what they take and answer. Smaller numbers are questions
-// that filters answer; see package slot.
+// that filters answer; see package slot. What narrows answers with the number of
+// instructions of a filter that the process stacks on all its threads: without, what
+// was lost would still pass. It is written to *filter.
 const (
 	Mode        Op = 16 + iota // () 1 in capability mode, else 0
-	Enter                      // (1 if no thread can execute what has a name) the process's filter follows
-	LimitRights                // (fd, word 0, word 1) Stack: stack a filter, and say Stacked
+	Enter                      // (1 if no thread can execute what has a name, *filter)
+	LimitRights                // (fd, word 0, word 1, *filter) 0 if there is nothing to stack; else Stacked follows
 	Rights                     // (fd, *[2]uint64)
-	LimitIoctls                // (fd, *uint32, n) as LimitRights
+	LimitIoctls                // (fd, *uint32, n, *filter) as LimitRights
 	Ioctls                     // (fd, *uint32, room) how many, or AllIoctls
-	LimitFcntls                // (fd, mask) as LimitRights
+	LimitFcntls                // (fd, mask, 0, *filter) as LimitRights
 	Fcntls                     // (fd) the mask
-	Filter                     // (fd, *[MaxFilter]instruction) how many: the filter to stack for a limit; for capability mode with fd -1
-	Stacked                    // (fd)
+	Stacked                    // (fd) the filter of fd is stacked
 )
 
 // MaxFilter is the room that a filter needs, in instructions of eight bytes.
@@ -30,7 +31,3 @@ const MaxFilter = 4096
 
 // AllIoctls is the answer of Ioctls for a descriptor without a list.
 const AllIoctls = 1 << 20
-
-// Stack is the answer of a limit when what the descriptor lost would still pass:
-// the process stacks a filter on all its threads, and says so.
-const Stack = 1
