@@ -31,9 +31,10 @@ const (
 
 // Warden supervises processes that confine themselves.
 type Warden struct {
-	tables *fdtable.Tables
-	tokens tokens
-	dead   *sys.FD // what takes the place of a closed descriptor
+	tables  *fdtable.Tables
+	tokens  tokens
+	filters filters
+	dead    *sys.FD // what takes the place of a closed descriptor
 
 	mu    sync.Mutex
 	procs map[int]*process // by process id

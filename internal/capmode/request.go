@@ -3,7 +3,6 @@ package capmode
 import (
 	"encoding/binary"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +14,6 @@ import (
 	"github.com/capsicum-go/capsicum/internal/slot"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
-	"github.com/capsicum-go/capsicum/internal/syscalls"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 	"github.com/capsicum-go/capsicum/rights"
 )
@@ -143,9 +141,7 @@ func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.
 	if old, ok := t.Slot(int(fd)); ok && old.Pending {
 		s.Before = old.Before
 	}
-	prog, err := slot.Descriptor(sysno.Native, int(fd), after, slot.Options{
-		CapabilityMode: t.Mode(), ReadOnly: readOnly(f), Only: unasked(),
-	})
+	prog, err := c.w.filters.descriptor(int(fd), after, t.Mode(), readOnly(f))
 	return c.giveFilter(4, prog, err, func() { t.Put(int(fd), s) })
 }
 
@@ -224,9 +220,6 @@ func stacked(c *call) supervisor.Result {
 	t.Put(fd, s)
 	return supervisor.Value(0)
 }
-
-// unasked are the calls that a filter must be about.
-var unasked = sync.OnceValue(func() []string { return strings.Fields(syscalls.Unasked) })
 
 // caps returns what descriptor argument 1 permits. A limit whose filter is not
 // stacked yet has not happened: a child that is forked now would not have it.

@@ -768,3 +768,24 @@ func TestOnly(t *testing.T) {
 		}
 	})
 }
+
+// TestTemplate: a template's filters are those that are compiled for each number.
+func TestTemplate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c, o := genCaps(t, "caps"), genOptions(t)
+		o.Had = nil
+		arch := rapid.SampledFrom(sysno.Arches()).Draw(t, "arch")
+		template, err := NewTemplate(arch, c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd := rapid.IntRange(0, 300).Draw(t, "fd")
+		want, err := Descriptor(arch, fd, c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := template.For(fd); !slices.Equal(got, want) {
+			t.Fatalf("descriptor %d: not the filter that is compiled for it", fd)
+		}
+	})
+}
