@@ -288,9 +288,9 @@ func TestInstall(t *testing.T) {
 
 // TestGenerated fails when what c/gen writes is not what it would write now.
 func TestGenerated(t *testing.T) {
-	files := []string{"include/sys/_rights.h", "src/protocol.h", "src/tables.c"}
+	files := []string{"include/sys/_rights.h", "src/protocol.h", "src/tables.c", "man/rights.7"}
 	out := t.TempDir()
-	for _, dir := range []string{"include/sys", "src"} {
+	for _, dir := range []string{"include/sys", "src", "man"} {
 		if err := os.MkdirAll(filepath.Join(out, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
 // Gen writes what the C library has from the Go packages: the constants of
-// include/sys/_rights.h, the protocol in src/protocol.h, and the tables of the
-// static form in src/tables.c. It writes to the folder named, or the current one.
+// include/sys/_rights.h, the protocol in src/protocol.h, the tables of the static
+// form in src/tables.c, and the manual of rights in man/rights.7. It writes to the folder named, or the current one.
 package main
 
 import (
@@ -28,9 +28,14 @@ func main() {
 		"include/sys/_rights.h": writeRights,
 		"src/protocol.h":        writeProtocol,
 		"src/tables.c":          writeTables,
+		"man/rights.7":          writeRightsManual,
 	} {
 		var b bytes.Buffer
-		b.WriteString(generated)
+		if filepath.Dir(name) == "man" {
+			b.WriteString(manualMark)
+		} else {
+			b.WriteString(generated)
+		}
 		write(&b)
 		path := filepath.Join(root, name)
 		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, b.Bytes()) {
