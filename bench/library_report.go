@@ -43,10 +43,11 @@ func writeLibrary(w io.Writer, r *libraryResults) {
 	fmt.Fprintf(w, "# Performance of the library\n\n%s\n\n", machine(r.taken, r.bed.quick))
 	fmt.Fprint(w, "How a process that confines itself with package `capsicum` is slowed down. Times are medians of runs that took turns.\n"+
 		"Single calls are made by a C program that is executed with the descriptors: *limited* ones have exactly the rights\n"+
-		"that the calls need; *capability mode* is the same after `Enter`; with *64 more limits* the process has limited as many\n"+
-		"other descriptors with numbers below 256, each of which is one more filter for the kernel to run. The last column is\n"+
-		"*limited* with program and supervisor on one processor: elsewhere a descriptor that the supervisor hands over wakes its\n"+
-		"caller on another processor if one is idle, which on a virtual machine can take ten times as long as all the rest.\n\n")
+		"that the calls need. With *five limits* the file, two sockets, a directory and an epoll instance are limited at the same\n"+
+		"time; *capability mode* is that after `Enter`; with *64 more limits* the process has limited as many other descriptors\n"+
+		"with numbers below 256 beside. Each limit of these is one more filter for the kernel to run. The last column has program\n"+
+		"and supervisor on one processor: elsewhere a descriptor that the supervisor hands over wakes its caller on another\n"+
+		"processor if one is idle, which on a virtual machine can take ten times as long as all the rest.\n\n")
 	for _, m := range r.users {
 		writeSingle(w, m)
 		writeFloor(w, m)
@@ -55,8 +56,7 @@ func writeLibrary(w io.Writer, r *libraryResults) {
 		writeForks(w, m)
 	}
 	writeTargetList(w, r.targets())
-	fmt.Fprintf(w, "\nCalls that ask nobody are compared one byte at a time, where %.1f is hardest to keep: each filter that a limit "+
-		"stacked is run for every call on any descriptor, and there are five.\n", hotMost)
+	fmt.Fprintf(w, "\nCalls that ask nobody are compared one byte at a time, where %.1f is hardest to keep.\n", hotMost)
 }
 
 func writeSingle(w io.Writer, m measured) {
@@ -83,9 +83,8 @@ func writeSingle(w io.Writer, m measured) {
 		fmt.Fprintln(w)
 	}
 	const name = "pread"
-	limited, crowd := m.value(callsTrial, 1, name), m.value(callsTrial, 3, name)
-	fmt.Fprintf(w, "\n*Limited* is with a filter for each of five descriptors. One filter more costs a call that takes a descriptor "+
-		"%.0f ns, as its %s tells.\n\n", (crowd-limited)/64, name)
+	five, crowd := m.value(callsTrial, columnFive, name), m.value(callsTrial, columnCrowd, name)
+	fmt.Fprintf(w, "\nOne filter more costs a call that takes a descriptor %.0f ns, as its %s tells.\n\n", (crowd-five)/64, name)
 }
 
 // writeFloor tells what no supervisor could do faster.
@@ -172,15 +171,14 @@ func (r *libraryResults) targets() []target {
 				out = append(out, target{fmt.Sprintf("%s, as %s", text, m.name), got, most})
 			}
 		}
-		for i, f := range forms[1:3] {
-			for _, name := range hot {
-				if plain := m.value(callsTrial, 0, name); plain > 0 {
-					add(name+": "+f.name+" to plain", m.value(callsTrial, i+1, name)/plain, hotMost)
-				}
+		for _, name := range hot {
+			if plain := m.value(callsTrial, columnPlain, name); plain > 0 {
+				add(name+": limited to plain", m.value(callsTrial, columnAlone, name)/plain, hotMost)
 			}
-			m.addOpen(add, f.name, i+1)
 		}
-		m.addOpen(add, forms[4].name, 4)
+		for _, i := range []int{columnAlone, columnMode, columnPinned} {
+			m.addOpen(add, forms[i].name, i)
+		}
 		add("first Limit, ms", m.value(limitsTrial, 0, "first Limit")/1e6, attachMost)
 		for _, name := range []string{"Limit without a filter", "Limit with a filter, 1 to 15"} {
 			add(name+", µs", m.value(limitsTrial, 0, name)/1e3, limitMost)

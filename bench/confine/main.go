@@ -14,9 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -56,7 +59,8 @@ type held struct {
 }
 
 // open opens them, confined as form says: "plain" not at all, "limited", "mode" for
-// limited in capability mode, or "crowd" for limited with 64 more limits.
+// limited in capability mode, "crowd" for limited with 64 more limits, or one of
+// alone.
 func open(form, program, dir string) (h held, err error) {
 	if h.program, err = unix.Open(program, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		return h, fmt.Errorf("open %s: %w", program, err)
@@ -90,12 +94,16 @@ func (h held) confine(form string) error {
 	beneath := file
 	beneath.Set(rights.Lookup, rights.Fstatat)
 	for _, l := range []struct {
+		on string // as the timed program has it
 		fd int
 		s  rights.Set
 	}{
-		{h.data, file}, {h.dir, beneath}, {h.left, rights.Of(rights.Write)}, {h.right, rights.Of(rights.Read)},
-		{h.queue, rights.Of(rights.KqueueEvent)},
+		{"f", h.data, file}, {"d", h.dir, beneath}, {"s", h.left, rights.Of(rights.Write)}, {"s", h.right, rights.Of(rights.Read)},
+		{"q", h.queue, rights.Of(rights.KqueueEvent)},
 	} {
+		if slices.Contains(alone, form) && l.on != form {
+			continue
+		}
 		if err := capsicum.LimitSetFD(l.fd, l.s); err != nil {
 			return err
 		}
@@ -122,12 +130,32 @@ func null() int {
 	return fd
 }
 
+// alone are the forms in which only what the timed calls are on is limited: the
+// file, the sockets, the directory, the queue.
+var alone = []string{"f", "s", "d", "q"}
+
+// calls times calls. In the form "alone" each is timed in a process that limits
+// nothing else: limits can't be taken back.
 func calls(args []string) error {
+	if args[0] == "alone" {
+		for _, on := range alone {
+			cmd := exec.Command(os.Args[0], append([]string{"calls", on}, args[1:]...)...)
+			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+			if err := cmd.Run(); err != nil {
+				return fmt.Errorf("time calls on %s alone: %w", on, err)
+			}
+		}
+		return nil
+	}
 	h, err := open(args[0], args[1], args[2])
 	if err != nil {
 		return err
 	}
-	argv := []string{"held", args[3]}
+	on := strings.Join(alone, "")
+	if slices.Contains(alone, args[0]) {
+		on = args[0]
+	}
+	argv := []string{"held", args[3], on}
 	for _, fd := range []int{h.data, h.left, h.right, h.dir, h.beneath, h.queue} {
 		argv = append(argv, strconv.Itoa(fd))
 	}

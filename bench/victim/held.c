@@ -69,20 +69,22 @@ static void status_beneath(void) {
 static const struct {
 	const char *name;
 	void (*call)(void);
+	char on;  // which descriptors it is on: file, sockets, directory, queue
 	int slow; // asks, so a tenth of the runs will do
 } calls[] = {
-	{"read", read_byte, 0}, {"write", write_byte, 0}, {"pread", pread_byte, 0}, {"pwrite", pwrite_byte, 0}, {"lseek", seek, 0},
-	{"mmap + munmap", map, 0}, {"sendto + recvfrom", send_receive, 0}, {"epoll_wait", epoll_now, 0}, {"poll", poll_now, 1},
-	{"fstat", status, 1}, {"fstatat", status_beneath, 1},
+	{"read", read_byte, 'f', 0}, {"write", write_byte, 'f', 0}, {"pread", pread_byte, 'f', 0}, {"pwrite", pwrite_byte, 'f', 0},
+	{"lseek", seek, 'f', 0}, {"mmap + munmap", map, 'f', 0}, {"sendto + recvfrom", send_receive, 's', 0},
+	{"epoll_wait", epoll_now, 'q', 0}, {"poll", poll_now, 'f', 1}, {"fstat", status, 'f', 1}, {"fstatat", status_beneath, 'd', 1},
 };
 
 // What makes descriptors, which are closed after every hundred.
 static const struct {
 	const char *name, *closing;
 	int (*call)(void);
+	char on;
 } makers[] = {
-	{"dup", "close, after dup", copy},
-	{"openat", "close, after openat", open_beneath},
+	{"dup", "close, after dup", copy, 'f'},
+	{"openat", "close, after openat", open_beneath, 'd'},
 };
 
 static double now(void) {
@@ -105,10 +107,12 @@ static void print(const char *name, const char *where, double *took, int n) {
 	printf("%s%s\t%.1f\n", name, where, took[n / 2] / batch);
 }
 
-// measure times the first n calls of the table, on the file that data is now.
-static void measure(size_t n, int times, const char *where) {
+// measure times the first n calls of the table that are on one of the descriptors
+// named, the file being what data is now.
+static void measure(size_t n, int times, const char *on, const char *where) {
 	static double took[rounds];
 	for (size_t i = 0; i < n; i++) {
+		if (!strchr(on, calls[i].on)) continue;
 		int runs = (calls[i].slow ? times / 10 : times) / batch + 1;
 		if (runs > rounds) runs = rounds;
 		lseek(data, 0, SEEK_SET);
@@ -121,10 +125,11 @@ static void measure(size_t n, int times, const char *where) {
 	}
 }
 
-static void measure_makers(int times) {
+static void measure_makers(int times, const char *on) {
 	static double making[rounds], closing[rounds];
 	int made[batch];
 	for (size_t i = 0; i < sizeof makers / sizeof *makers; i++) {
+		if (!strchr(on, makers[i].on)) continue;
 		int runs = times / 10 / batch + 1;
 		if (runs > rounds) runs = rounds;
 		for (int k = 0; k < runs; k++) {
@@ -171,12 +176,14 @@ int main(int argc, char **argv) {
 		data = atoi(argv[3]);
 		forks(atoi(argv[2]));
 	}
-	if (argc != 8) errx(2, "usage: held count data left right dir beneath queue");
-	data = atoi(argv[2]), left = atoi(argv[3]), right = atoi(argv[4]), dir = atoi(argv[5]), queue = atoi(argv[7]);
-	measure(sizeof calls / sizeof *calls, atoi(argv[1]), "");
-	measure_makers(atoi(argv[1]));
+	if (argc != 9) errx(2, "usage: held count descriptors data left right dir beneath queue");
+	int times = atoi(argv[1]);
+	const char *on = argv[2];
+	data = atoi(argv[3]), left = atoi(argv[4]), right = atoi(argv[5]), dir = atoi(argv[6]), queue = atoi(argv[8]);
+	measure(sizeof calls / sizeof *calls, times, on, "");
+	measure_makers(times, on);
 	const size_t hot = 6; // as many rows of the table
-	data = atoi(argv[6]);
-	measure(hot, atoi(argv[1]), ", opened beneath");
+	data = atoi(argv[7]);
+	if (strchr(on, 'd')) measure(hot, times, "f", ", opened beneath");
 	return 0;
 }
