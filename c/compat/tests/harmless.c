@@ -29,10 +29,10 @@ static const struct {
 
 static int tried;
 
-/* EBADFD is what a tunnel without an interface answers to whatever it is asked. */
+/* EBADFD is what a tunnel without an interface, ENOSYS what a loop control, says of all it does not know. */
 static bool refused(int error)
 {
-	return error == ENOTTY || error == EINVAL || error == EOPNOTSUPP || error == EBADFD;
+	return error == ENOTTY || error == EINVAL || error == EOPNOTSUPP || error == EBADFD || error == ENOSYS;
 }
 
 static void nothing(const char *what, int fd)
