@@ -44,7 +44,7 @@ func (w *Warden) copyAnswers() []answer {
 					// The source's number is in memory. Callers copy instead.
 					return supervisor.Errno(unix.EOPNOTSUPP)
 				}
-				return c.goOn(pin{int(c.Fd(0)), -1}, "there is no limited descriptor")
+				return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, "there is no limited descriptor")
 			}
 			return judged(c)
 		}},
@@ -90,7 +90,7 @@ func (c *call) duplicate(low int32, cloexec bool) supervisor.Result {
 	t := c.table()
 	defer t.Unlock()
 	if _, limited := t.Slot(int(c.Fd(0))); !limited {
-		return c.goOn(pin{int(c.Fd(0)), -1}, free)
+		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, free)
 	}
 	f, caps, err := c.held(t, c.Fd(0))
 	if err != nil {
@@ -98,7 +98,7 @@ func (c *call) duplicate(low int32, cloexec bool) supervisor.Result {
 	}
 	defer f.Close()
 	if caps.IsFull() {
-		return c.goOn(pin{int(c.Fd(0)), -1}, free)
+		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, free)
 	}
 	limit, err := c.openLimit()
 	if err != nil {
@@ -174,7 +174,7 @@ func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
 	defer t.Unlock()
 	_, limited := t.Slot(int(from))
 	if _, before := t.Slot(int(to)); !limited && !before && t.Stacked(int(to)).IsFull() {
-		return c.goOn(pin{int(from), -1}, "an unlimited descriptor takes another's place, and its number keeps its meaning")
+		return c.goOn(pin{fd: int(from), other: -1}, "an unlimited descriptor takes another's place, and its number keeps its meaning")
 	}
 	limit, err := c.openLimit()
 	if err != nil {
@@ -254,7 +254,7 @@ func (c *call) accept(flags int) supervisor.Result {
 	t := c.table()
 	if _, limited := t.Slot(int(c.Fd(0))); !limited {
 		defer t.Unlock()
-		return c.goOn(pin{int(c.Fd(0)), -1}, free)
+		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, free)
 	}
 	f, caps, err := c.held(t, c.Fd(0))
 	t.Unlock()
@@ -266,7 +266,7 @@ func (c *call) accept(flags int) supervisor.Result {
 	case !caps.Rights.IsSet(rights.Accept):
 		return supervisor.Errno(eNotCapable)
 	case caps.IsFull():
-		return c.goOn(pin{int(c.Fd(0)), -1}, free)
+		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, free)
 	}
 	c.Yield()
 	var n int

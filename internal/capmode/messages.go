@@ -24,8 +24,6 @@ func (w *Warden) messageAnswers() []answer {
 	}
 }
 
-const nothingLimited = "there is no limited descriptor that could be passed on"
-
 const (
 	headerSize  = 56 // struct msghdr
 	entrySize   = 64 // struct mmsghdr
@@ -54,12 +52,15 @@ func (c *call) header(addr uint64) (header, error) {
 	return header{word(0), uint32(word(8)), word(16), word(24), word(32), word(40)}, nil
 }
 
-// plain reports whether the caller's socket is not limited, nothing else that it
-// holds is, and addresses may be used: then it sends and receives by itself.
-func (c *call) plain() bool {
+// plainly lets a process send by itself that holds nothing limited, and to which
+// addresses are open. Until the message is out nothing limited comes to it.
+func (c *call) plainly() (supervisor.Result, bool) {
 	t := c.table()
 	defer t.Unlock()
-	return t.Len() == 0 && !c.p.table.Mode()
+	if t.Len() != 0 || c.p.table.Mode() {
+		return supervisor.Result{}, false
+	}
+	return c.goOn(pin{fd: int(c.Fd(0)), other: -1, sends: true}, "there is no limited descriptor that could be passed on"), true
 }
 
 // socket is the caller's socket and what it permits.
@@ -100,8 +101,8 @@ func (c *call) piecesOf(h header) ([]piece, uint64, error) {
 // descriptor takes its place. A process that holds none, and has none to pass on,
 // sends by itself.
 func sendMessage(c *call) supervisor.Result {
-	if c.plain() {
-		return c.goOn(pin{int(c.Fd(0)), -1}, nothingLimited)
+	if r, ok := c.plainly(); ok {
+		return r
 	}
 	f, caps, err := c.socket(rights.Write)
 	if err != nil {
@@ -116,8 +117,8 @@ func sendMessage(c *call) supervisor.Result {
 }
 
 func sendMessages(c *call) supervisor.Result {
-	if c.plain() {
-		return c.goOn(pin{int(c.Fd(0)), -1}, nothingLimited)
+	if r, ok := c.plainly(); ok {
+		return r
 	}
 	f, caps, err := c.socket(rights.Write)
 	if err != nil {
@@ -300,7 +301,7 @@ func (c *call) receive(flags, count int) supervisor.Result {
 	t.Unlock()
 	h, err := c.header(c.Arg(1))
 	if !limited && (err != nil && !errors.Is(err, notify.ErrGone) || h.controlLen == 0 || h.control == 0) {
-		return c.goOn(pin{int(c.Fd(0)), -1}, noRoom)
+		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, noRoom)
 	}
 	if err != nil {
 		return fail(err)
@@ -315,7 +316,7 @@ func (c *call) receive(flags, count int) supervisor.Result {
 	defer f.Close()
 	domain, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if h.controlLen == 0 || h.control == 0 || err != nil || domain != unix.AF_UNIX {
-		return c.goOn(pin{int(c.Fd(0)), -1}, noRoom)
+		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, noRoom)
 	}
 	n, err := c.receiveOne(f, h, flags)
 	if err == nil && c.Name == "recvmmsg" {
@@ -431,7 +432,9 @@ func (c *call) takeNumbers(t *fdtable.Table, body []byte, cloexec bool) (done in
 		if failed == nil {
 			real, caps := c.w.tokens.unwrap(f)
 			var n int
-			if n, failed = c.place(t, real, caps, 0, cloexec); failed == nil {
+			if !caps.IsFull() && !c.sent() {
+				failed = unix.EBUSY
+			} else if n, failed = c.place(t, real, caps, 0, cloexec); failed == nil {
 				binary.NativeEndian.PutUint32(body[at:], uint32(int32(n)))
 				done = at + 4
 			}

@@ -80,7 +80,7 @@ func (o opening) open(c *call) supervisor.Result {
 	}
 	p, err := c.start(c.Fd(0), name, o.needs())
 	if err == errGlobal {
-		return c.goOn(pin{int(c.Fd(0)), -1}, "outside capability mode, beneath a directory that is not limited, nothing is refused")
+		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, "outside capability mode, beneath a directory that is not limited, nothing is refused")
 	}
 	if err != nil {
 		return fail(err)
@@ -222,7 +222,7 @@ func (c *call) twoNames(oldNeed, newNeed func(*call) rights.Set, do func(from, t
 	from, err := c.start(c.Fd(0), oldname, oldNeed(c))
 	to, terr := c.start(c.Fd(2), newname, newNeed(c))
 	if err == errGlobal && terr == errGlobal {
-		return c.goOn(pin{int(c.Fd(0)), int(c.Fd(2))}, "outside capability mode, beneath directories that are not limited, nothing is refused")
+		return c.goOn(pin{fd: int(c.Fd(0)), other: int(c.Fd(2))}, "outside capability mode, beneath directories that are not limited, nothing is refused")
 	}
 	if err == errGlobal {
 		from, err = c.unlimited(c.Fd(0))

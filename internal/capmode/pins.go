@@ -13,8 +13,13 @@ import (
 	"github.com/capsicum-go/capsicum/internal/sysno"
 )
 
-// pin is what numbers a call that is let go on looks up.
-type pin struct{ fd, other int }
+// pin is what numbers a call that is let go on looks up, and whether it sends what
+// its memory names, which may be any number and may change as long as the call is
+// not over.
+type pin struct {
+	fd, other int
+	sends     bool
+}
 
 // continued is a call that was let go on. Nothing tells when its thread has looked
 // its numbers up; until it surely has, no descriptor with fewer rights may come
@@ -67,15 +72,32 @@ func (p *process) pinned(n, except int) bool {
 // settled waits, for a little while, until no call that was let go on may still
 // look number n up.
 func (c *call) settled(n int) bool {
+	return c.over(func(k *continued) bool { return k.names(n) })
+}
+
+// sent waits, for a little while, until every message that was let go is out. A
+// descriptor with fewer rights that comes before could be passed on with all.
+func (c *call) sent() bool {
+	return c.over(func(k *continued) bool { return k.sends })
+}
+
+// over waits, for a little while, until every call of another thread that was let
+// go on and matters is past what it matters for.
+func (c *call) over(matters func(*continued) bool) bool {
 	for range 50 {
+		left := false
 		c.p.pins.mu.Lock()
 		for tid, k := range c.p.pins.by {
-			if tid != c.TID() && k.names(n) && c.past(tid, k) {
+			switch {
+			case tid == c.TID() || !matters(k):
+			case c.past(tid, k):
 				delete(c.p.pins.by, tid)
+			default:
+				left = true
 			}
 		}
 		c.p.pins.mu.Unlock()
-		if !c.p.pinned(n, c.TID()) {
+		if !left {
 			return true
 		}
 		time.Sleep(time.Millisecond)

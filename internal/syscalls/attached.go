@@ -193,7 +193,7 @@ func attachedGroups() []group {
 			ask(asksFD + ", and whether it may be given out again").mayContinue("closing gives nobody anything"),
 		}},
 		{names: "sendmsg sendmmsg", rules: []Rule{ask("may pass on descriptors, which keep their rights where the receiver has a " +
-			"supervisor that knows them, and go nowhere else").mayContinue("a process that holds nothing limited passes nothing limited on")}},
+			"supervisor that knows them, and go nowhere else").mayContinue("a process that holds nothing limited passes nothing limited on, and until the message is out nothing limited comes to it")}},
 		{names: "recvmsg recvmmsg", rules: []Rule{ask("may bring descriptors, with their rights").mayContinue("a message without room " +
 			"for descriptors brings none; one that gets room after the look brings only what stands for a limited descriptor")}},
 		{names: "poll ppoll", rules: []Rule{pass(noWait).where(is("no descriptor", 1, 0)),

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"unsafe"
 
-	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,7 +75,3 @@ func peerProcess(a *attacker) error {
 	_, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, peerPidfd)
 	return err
 }
-
-var messageAttacks = []attack{}
-
-var _ = rights.Read

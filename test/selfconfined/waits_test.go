@@ -19,15 +19,16 @@ var waitAttacks = []attack{
 	{name: "a call of who shares the table waits for its arguments", root: true, do: func(a *attacker) error { return heldBack(a, sendBySharer) }},
 }
 
-// absent returns a page that nobody may touch until fill is called.
-func absent() (addr uintptr, fill func()) {
+// absent returns a page that nobody may touch until fill is called, and whoever does
+// waits.
+func absent() (page []byte, fill func(content []byte)) {
 	n, _, e := unix.Syscall(unix.SYS_USERFAULTFD, unix.O_CLOEXEC, 0, 0)
 	if e != 0 {
 		check(e)
 	}
 	const size = 4096
-	mem := must(unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE))
-	addr = uintptr(unsafe.Pointer(&mem[0]))
+	page = must(unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE))
+	addr := uintptr(unsafe.Pointer(&page[0]))
 	api := [3]uint64{0xAA}
 	register := [4]uint64{uint64(addr), size, 1}
 	for _, call := range []struct {
@@ -38,9 +39,10 @@ func absent() (addr uintptr, fill func()) {
 			check(e)
 		}
 	}
-	return addr, func() {
+	return page, func(content []byte) {
 		src := make([]byte, 2*size)
 		at := (uintptr(unsafe.Pointer(&src[0])) + size - 1) &^ (size - 1)
+		copy(src[at-uintptr(unsafe.Pointer(&src[0])):], content)
 		cp := [5]uint64{uint64(addr), uint64(at), size}
 		if _, _, e := unix.Syscall(unix.SYS_IOCTL, n, 0xc028aa03, uintptr(unsafe.Pointer(&cp))); e != 0 {
 			check(e)
@@ -56,12 +58,13 @@ func heldBack(a *attacker, send func(out, in int, offset uintptr) error) error {
 	check(unix.Dup3(a.file("other", "public"), number, 0))
 	var p [2]int
 	check(unix.Pipe(p[:]))
-	offset, fill := absent()
+	page, fill := absent()
+	offset := uintptr(unsafe.Pointer(&page[0]))
 	done := make(chan error)
 	go func() { done <- send(p[1], number, offset) }()
 	time.Sleep(100 * time.Millisecond)
 	err := unix.Dup3(limited, number, 0)
-	fill()
+	fill(nil)
 	if err != nil {
 		return fmt.Errorf("dup3: %w", err)
 	}
