@@ -207,11 +207,10 @@ func stackOf(pid int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	i := bytes.LastIndexByte(text, ')')
-	fields := bytes.Fields(text[i+1:])
-	const startstack = 28 - 3 // of proc_pid_stat(5), counted from the state
-	if i < 0 || len(fields) <= startstack {
+	fields := sys.StatFields(text)
+	const startstack = 28 - 3
+	if len(fields) <= startstack {
 		return "", fmt.Errorf("read stack of process %d: %w", pid, unix.EIO)
 	}
-	return string(fields[startstack]), nil
+	return fields[startstack], nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 )
 
@@ -132,16 +133,16 @@ func (c *call) past(tid int, k *continued) bool {
 	if err != nil {
 		return err == unix.ESRCH
 	}
-	i := bytes.LastIndexByte(stat, ')')
-	if i < 0 || i+2 >= len(stat) {
+	fields := sys.StatFields(stat)
+	if len(fields) == 0 {
 		return false
 	}
-	switch stat[i+2] {
-	case 'Z', 'X':
+	switch fields[0] {
+	case "Z", "X":
 		return true
-	case 'R':
+	case "R":
 		return slices.Contains(looksUpFirst, k.call) && c.ranEnough(thread, k)
-	case 'D': // it may wait for a lock on its way out of the question
+	case "D": // it may wait for a lock on its way out of the question
 		return false
 	}
 	// The number of the call it is in, "running", or -1 outside any.

@@ -121,9 +121,8 @@ func processState(pid int) byte {
 	if err != nil {
 		return 0
 	}
-	// The name in parentheses may hold anything; the state follows the last one.
-	if i := bytes.LastIndexByte(b, ')'); i >= 0 && i+2 < len(b) {
-		return b[i+2]
+	if fields := sys.StatFields(b); len(fields) > 0 {
+		return fields[0][0]
 	}
 	return 0
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/cbpf"
+	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 )
 
@@ -208,10 +209,10 @@ func (c *compiler) runs(p *program) []run {
 			add(nr, c.pass)
 		}
 	}
-	if next < Request {
-		add(Request-1, unlisted)
+	if next < request.Number {
+		add(request.Number-1, unlisted)
 	}
-	add(Request, c.at(p.questions))
+	add(request.Number, c.at(p.questions))
 	add(sysno.X32Bit-1, unlisted)
 	add(math.MaxUint32, foreign)
 	return c.join(all)

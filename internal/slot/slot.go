@@ -10,7 +10,7 @@
 //
 // The filters are also the record of what is limited, which fork and exec
 // inherit: they answer questions, made as system calls with the number
-// [Request].
+// [request.Number].
 package slot
 
 import (
@@ -25,12 +25,9 @@ import (
 	"github.com/capsicum-go/capsicum/rights"
 )
 
-// Request is the number of our own system call: its first argument is what is
-// asked. The kernel has no such call and says ENOSYS, which as the answer to a
-// question means that no filter restricts what was asked about.
-const Request = 0x43415
-
-// The questions that filters answer.
+// The questions that filters answer: argument 0 of the call. The kernel has no such
+// call and says ENOSYS, which as an answer means that no filter restricts what was
+// asked about.
 const (
 	// OpHas (fd, index of [Index]) is answered ENOTCAPABLE by a filter of fd whose
 	// caps lack the right.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/cbpf"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 	"github.com/capsicum-go/capsicum/rights"
 )
@@ -26,7 +27,7 @@ type tester interface {
 // answer runs a filter on a call: 0 for passing.
 func answer(t tester, arch sysno.Arch, prog []cbpf.Instruction, name string, args [6]uint64) unix.Errno {
 	t.Helper()
-	nr := Request
+	nr := request.Number
 	if name != "" {
 		var ok bool
 		if nr, ok = sysno.Nr(arch, name); !ok {
@@ -733,7 +734,7 @@ func TestForeign(t *testing.T) {
 				}
 			}
 		}
-		for _, nr := range []uint32{5000, Request - 1, Request + 1} {
+		for _, nr := range []uint32{5000, request.Number - 1, request.Number + 1} {
 			for i, prog := range [][]cbpf.Instruction{mode, static, first} {
 				want := []unix.Errno{filecaps.ECAPMODE, filecaps.ECAPMODE, unix.ENOSYS}[i]
 				if got := value(t, cbpf.Run(prog, cbpf.Data{Nr: nr, Arch: uint32(arch)})); got != want {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/cbpf"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/slot"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/internal/sysno"
@@ -243,12 +244,16 @@ func ask(fd int) held {
 	return h
 }
 
-func inMode() bool { return sys.Ask(slot.Request, slot.OpMode, 0, 0) == filecaps.ECAPMODE }
+func inMode() bool { return answer(slot.OpMode, 0, 0) == filecaps.ECAPMODE }
+
+// answer is what the filters say to a question.
+func answer(op int, a, b uint64) error {
+	_, err := sys.Request(request.Number, uintptr(op), uintptr(a), uintptr(b))
+	return err
+}
 
 // answered reports whether a filter answers a question.
-func answered(op int, a, b uint64) bool {
-	return sys.Ask(slot.Request, uintptr(op), uintptr(a), uintptr(b)) == filecaps.ENOTCAPABLE
-}
+func answered(op int, a, b uint64) bool { return answer(op, a, b) == filecaps.ENOTCAPABLE }
 
 func lacking(op, fd int, what uint64) bool { return answered(op, uint64(fd), what) }
 

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/syscalls"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 )
@@ -10,7 +11,7 @@ type Options = syscalls.Options
 
 // callName names a call by what the filter saw.
 func callName(arch uint32, nr int32) (string, bool) {
-	if nr == syscalls.Request {
+	if nr == request.Number {
 		return RequestName, true
 	}
 	return sysno.Name(sysno.Arch(arch), int(nr))

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"bytes"
 	"os"
 	"slices"
 	"strconv"
@@ -375,20 +374,11 @@ func terminalOf(proc *sys.FD, pid string) ([2]string, error) {
 	if err != nil {
 		return [2]string{}, err
 	}
-	f := statFields(text)
+	f := sys.StatFields(text)
 	if len(f) < 5 {
 		return [2]string{}, unix.EIO
 	}
 	return [2]string{f[3], f[4]}, nil
-}
-
-// statFields returns the fields after the command, which may contain anything.
-func statFields(text []byte) []string {
-	i := bytes.LastIndexByte(text, ')')
-	if i < 0 {
-		return nil
-	}
-	return strings.Fields(string(text[i+1:]))
 }
 
 // protects reads one of the fs.protected_ settings; what cannot be read

@@ -1,7 +1,9 @@
 package sys
 
 import (
+	"bytes"
 	"io"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,4 +52,15 @@ func ReadFileAt(dir int, name string) ([]byte, error) {
 			buf = buf[:len(buf)+n]
 		}
 	}
+}
+
+// StatFields returns the fields of a /proc/PID/stat that follow the name in
+// parentheses, which may hold anything: the state first, field 3 of
+// proc_pid_stat(5). None means that it is no such file's.
+func StatFields(stat []byte) []string {
+	i := bytes.LastIndexByte(stat, ')')
+	if i < 0 {
+		return nil
+	}
+	return strings.Fields(string(stat[i+1:]))
 }

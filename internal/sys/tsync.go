@@ -31,10 +31,3 @@ func InstallAll(prog []unix.SockFilter) error {
 	}
 	return nil
 }
-
-// Ask makes the call nr, which the kernel has not, and returns how filters or a
-// supervisor answer it.
-func Ask(nr, op, a, b uintptr) unix.Errno {
-	_, _, e := unix.Syscall(nr, op, a, b)
-	return e
-}

@@ -5,8 +5,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
-	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
@@ -16,46 +16,23 @@ import (
 // one, and a refusal there wins over a question here. So this filter asks whatever
 // a stacked one cannot decide, and passes the rest.
 
-// Request is the number of the call that requests are made with. No kernel has
-// it: without a filter it is ENOSYS.
-const Request = request.Number
-
 // What filters know about descriptor numbers. Few of them can be told apart, and
 // a filter can be stacked only by the process itself, in a library call. So:
 //
-//   - Up to [LastStacked] the calls that programs make most pass ([Unasked]), and a
-//     limit that takes their right from such a number stacks a filter.
+//   - Below [fdtable.FirstAsking] the calls that programs make most pass ([Unasked]),
+//     and a limit that takes their right from such a number stacks a filter.
 //   - The standard descriptors pass what they are for, so that limiting them to it
 //     stacks nothing, and putting others in their place finds nothing stacked.
-//   - Numbers in the ranges [Chosen], which the kernel gives to nobody before it
-//     has given the lower ones, are chosen by the supervisor for limited
+//   - Numbers in the ranges [fdtable.Chosen], which the kernel gives to nobody before
+//     it has given the lower ones, are chosen by the supervisor for limited
 //     descriptors that no library call makes: copies, opened files, accepted
-//     connections. Their low bits say what passes.
+//     connections. Their low bits say what passes: the number's [fdtable.Class].
 //   - All other numbers ask.
-const (
-	LastStacked = 255
 
-	ClassRead  = 1 << 0 // reading
-	ClassWrite = 1 << 1 // writing
-	ClassSeek  = 1 << 2 // the offset; with the others, reading and writing elsewhere
-	ClassMap   = 1 << 3 // mapping for what the others allow, but not for execution
-	ClassBits  = 0xf
-)
-
-// Unasked are the calls that pass on numbers up to [LastStacked]: what a filter
+// Unasked are the calls that pass on numbers below [fdtable.FirstAsking]: what a filter
 // stacked for one must be about.
 const Unasked = "read readv recvfrom getdents getdents64 write writev pread64 preadv pwrite64 pwritev lseek sendto mmap " +
 	"epoll_wait epoll_pwait epoll_pwait2"
-
-// NumberRange is numbers whose bits under Mask are First.
-type NumberRange struct{ First, Mask uint32 }
-
-// Chosen are the ranges that are coded, in the order in which they are used. The
-// first serves programs with the usual limit of 1024 descriptors.
-var Chosen = [...]NumberRange{{0x200, 0xfffffe00}, {0x10000, 0xffff0000}}
-
-// Last is the range's last number.
-func (r NumberRange) Last() uint32 { return r.First | ^r.Mask }
 
 const (
 	asksFD     = "which rights the number has only the supervisor knows"
@@ -80,14 +57,15 @@ const (
 // stackedNumber returns the tests that register arg is a number that filters are stacked
 // for, other than a standard descriptor's.
 func stackedNumber(arg int) []ArgTest {
-	return []ArgTest{part("a number up to 255", arg, ^uint64(LastStacked), 0), isNot("not 0, 1, 2", arg, 0, 1, 2)}
+	return []ArgTest{part("a number up to 255", arg, ^uint64(fdtable.FirstAsking-1), 0), isNot("not 0, 1, 2", arg, 0, 1, 2)}
 }
 
 // codedRules pass calls on a number, in register arg, whose class has bits.
-func codedRules(arg int, bits uint32, more ...ArgTest) []Rule {
+func codedRules(arg int, bits fdtable.Class, more ...ArgTest) []Rule {
 	var out []Rule
-	for _, r := range Chosen {
-		test := part("a chosen number whose class allows it", arg, uint64(r.Mask|bits), uint64(r.First|bits))
+	for _, r := range fdtable.Chosen {
+		common := uint32(^(r.Last ^ r.First)) // the bits that its numbers have in common
+		test := part("a chosen number whose class allows it", arg, uint64(common|uint32(bits)), uint64(r.First|int(bits)))
 		out = append(out, pass(codedFD).where(append([]ArgTest{test}, more...)...))
 	}
 	return out
@@ -96,7 +74,7 @@ func codedRules(arg int, bits uint32, more ...ArgTest) []Rule {
 // onNumber are the rules of calls that take a descriptor in register arg. With
 // bits they pass on numbers of a class that has them all, and on the standard
 // descriptors named.
-func onNumber(arg int, bits uint32, standard ...uint64) []Rule {
+func onNumber(arg int, bits fdtable.Class, standard ...uint64) []Rule {
 	out := []Rule{pass(stackedFD).where(stackedNumber(arg)...)}
 	if bits != 0 {
 		out = append(out, codedRules(arg, bits)...)
@@ -135,7 +113,7 @@ const atFDCWD = unix.AT_FDCWD & low32
 func sendtoRules() []Rule {
 	return slices.Concat(
 		[]Rule{pass(stackedFD).where(stackedNumber(0)...)},
-		codedRules(0, ClassWrite, isNull("no address", 4)),
+		codedRules(0, fdtable.ClassWrite, isNull("no address", 4)),
 		[]Rule{judge()},
 	)
 }
@@ -147,8 +125,8 @@ func mmapRules() []Rule {
 	private := part("private", 3, 0xf, unix.MAP_PRIVATE)
 	return slices.Concat(
 		[]Rule{pass(globalFD).where(hasAny("MAP_ANONYMOUS", 3, unix.MAP_ANONYMOUS)), pass(stackedFD).where(stackedNumber(4)...)},
-		codedRules(4, ClassMap|ClassRead|ClassSeek, unexecuted, private),
-		codedRules(4, ClassMap|ClassRead|ClassSeek|ClassWrite, unexecuted),
+		codedRules(4, fdtable.ClassMap|fdtable.ClassRead|fdtable.ClassSeek, unexecuted, private),
+		codedRules(4, fdtable.ClassMap|fdtable.ClassRead|fdtable.ClassSeek|fdtable.ClassWrite, unexecuted),
 		[]Rule{judge()},
 	)
 }
@@ -157,11 +135,11 @@ func mmapRules() []Rule {
 // that does not simply pass.
 func attachedGroups() []group {
 	return []group{
-		{names: "read readv recvfrom getdents getdents64", rules: onNumber(0, ClassRead, 0)},
-		{names: "write writev", rules: onNumber(0, ClassWrite, 1, 2)},
-		{names: "pread64 preadv", rules: onNumber(0, ClassRead|ClassSeek)},
-		{names: "pwrite64 pwritev", rules: onNumber(0, ClassWrite|ClassSeek)},
-		{names: "lseek", rules: onNumber(0, ClassSeek)},
+		{names: "read readv recvfrom getdents getdents64", rules: onNumber(0, fdtable.ClassRead, 0)},
+		{names: "write writev", rules: onNumber(0, fdtable.ClassWrite, 1, 2)},
+		{names: "pread64 preadv", rules: onNumber(0, fdtable.ClassRead|fdtable.ClassSeek)},
+		{names: "pwrite64 pwritev", rules: onNumber(0, fdtable.ClassWrite|fdtable.ClassSeek)},
+		{names: "lseek", rules: onNumber(0, fdtable.ClassSeek)},
 		{names: "sendto", rules: sendtoRules()},
 		{names: "mmap", rules: mmapRules()},
 		{names: "epoll_wait epoll_pwait epoll_pwait2", rules: onNumber(0, 0)},

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/capsicum-go/capsicum/internal/cbpf"
+	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 	"golang.org/x/sys/unix"
 )
@@ -45,7 +46,7 @@ func generate(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 	}
 
 	if o.Mode == Attached {
-		ranges = append(ranges, cbpf.Range{Low: Request, High: Request, To: c.verdict(o.final(Ask))})
+		ranges = append(ranges, cbpf.Range{Low: request.Number, High: request.Number, To: c.verdict(o.final(Ask))})
 	}
 	c.Load(cbpf.OffArch)
 	c.JumpEqual(uint32(arch), cbpf.Next, other)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/policy"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 )
@@ -70,8 +71,8 @@ func index(b *strings.Builder) {
 // attachedChapter writes the rules of processes that confine themselves.
 func attachedChapter(b *strings.Builder) {
 	var ranges []string
-	for _, r := range Chosen {
-		ranges = append(ranges, fmt.Sprintf("%d to %d", r.First, r.Last()))
+	for _, r := range fdtable.Chosen {
+		ranges = append(ranges, fmt.Sprintf("%d to %d", r.First, r.Last))
 	}
 	fmt.Fprintf(b, attachedPreface, strings.Join(ranges, " and "))
 	for _, g := range attachedGroups() {

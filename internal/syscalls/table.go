@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 	"golang.org/x/sys/unix"
 )
@@ -112,7 +113,7 @@ var unlisted = Errno(unix.ENOSYS)
 // Lookup says what the table says of one call: the model that filters are
 // tested against. The row is nil for a number without one.
 func Lookup(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (Verdict, *Row) {
-	if nr == Request && o.Mode == Attached {
+	if nr == request.Number && o.Mode == Attached {
 		return o.final(Ask), nil
 	}
 	row, rule := find(arch, nr, args, o)
