@@ -3,7 +3,6 @@ package conformance
 import (
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -20,7 +19,7 @@ func setCur(l *unix.Rlimit, n int) { l.Cur = int64(n) }
 func everyRight() rights.Set {
 	p := make([]int, 2)
 	stop("pipe", unix.Pipe2(p, unix.O_CLOEXEC))
-	s := need(capsicum.RightsFD(p[0]))
+	s := need(lib.RightsFD(p[0]))
 	stop("close", all(unix.Close(p[0]), unix.Close(p[1])))
 	return s
 }

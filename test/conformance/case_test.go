@@ -231,13 +231,13 @@ func (t *T) folder() (fd int, path string) {
 }
 
 // limit limits fd; a failure ends the case.
-func limit(fd int, r ...rights.Right) { stop("limit", capsicum.LimitFD(fd, r...)) }
+func limit(fd int, r ...rights.Right) { stop("limit", lib.LimitFD(fd, r...)) }
 
 // limitSet is limit with a set.
-func limitSet(fd int, s rights.Set) { stop("limit", capsicum.LimitSetFD(fd, s)) }
+func limitSet(fd int, s rights.Set) { stop("limit", lib.LimitSetFD(fd, s)) }
 
 // enter enters capability mode; a failure ends the case.
-func enter() { stop("enter", capsicum.Enter()) }
+func enter() { stop("enter", lib.Enter()) }
 
 // allBut returns every right but those of r.
 func allBut(r ...rights.Right) rights.Set {
@@ -247,7 +247,7 @@ func allBut(r ...rights.Right) rights.Set {
 
 // hasRights returns an error unless fd has exactly the rights of s.
 func hasRights(fd int, s rights.Set) error {
-	got, err := capsicum.RightsFD(fd)
+	got, err := lib.RightsFD(fd)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -36,6 +35,7 @@ type order struct {
 // result is what a child says of a case, one line each.
 type result struct {
 	Case    string
+	Outcome string // "success", an errno's name, or what else ended it
 	Failure string // "" when it came out as it must
 }
 
@@ -82,10 +82,11 @@ func child(text string) int {
 	free.Store(!slices.ContainsFunc(list, func(m made) bool { return m.c.Quiet }))
 	for _, m := range list {
 		if m.err != nil {
-			say(result{m.c.Name, "it cannot be tried: " + m.err.Error()})
+			say(result{m.c.Name, "untried", "it cannot be tried: " + m.err.Error()})
 			continue
 		}
-		say(result{m.c.Name, judge(m.c, guard(m.call), o.Static)})
+		err := guard(m.call)
+		say(result{m.c.Name, describe(err), judge(m.c, err, o.Static)})
 	}
 	return 0
 }
@@ -99,7 +100,7 @@ func answer(number string) int {
 	if err == nil {
 		err = guard(func() error {
 			return all(hasRights(fd, rights.Of(rights.Read, rights.Fstat)), failing("write", write(fd), notCapable), read(fd),
-				failing("widen", capsicum.LimitFD(fd, rights.Write), notCapable), capsicum.LimitFD(fd, rights.Fstat),
+				failing("widen", lib.LimitFD(fd, rights.Write), notCapable), lib.LimitFD(fd, rights.Fstat),
 				failing("read", read(fd), notCapable), fstat(fd), hasRights(fd, rights.Of(rights.Fstat)))
 		})
 	}
@@ -150,7 +151,7 @@ func say(r result) {
 func first(o order) error {
 	if !o.Static {
 		if o.In == entered {
-			return capsicum.Enter()
+			return lib.Enter()
 		}
 		return nil
 	}
@@ -178,9 +179,9 @@ func first(o order) error {
 		return fmt.Errorf("a descriptor can still be had: %w", err)
 	}
 	if o.In == entered {
-		err = capsicum.Enter()
+		err = lib.Enter()
 	} else {
-		err = capsicum.LimitFD(zero, rights.Read)
+		err = lib.LimitFD(zero, rights.Read)
 	}
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -36,9 +35,9 @@ func fcntlCases() []Case {
 	mask := func(name string, w Want, call func(fd int) error) Case {
 		return Case{Name: "fcntl/" + name, Want: w, Make: func(t *T) func() error { fd := aSocket(t); return func() error { return call(fd) } }}
 	}
-	to := func(fd int, m rights.Fcntls) { stop("limit fcntls", capsicum.LimitFcntlsFD(fd, m)) }
+	to := func(fd int, m rights.Fcntls) { stop("limit fcntls", lib.LimitFcntlsFD(fd, m)) }
 	is := func(fd int, m rights.Fcntls) error {
-		got, err := capsicum.FcntlsFD(fd)
+		got, err := lib.FcntlsFD(fd)
 		return all(err, same("fcntls", got, m))
 	}
 	cases := []Case{
@@ -47,23 +46,23 @@ func fcntlCases() []Case {
 		mask("again with the same", success, func(fd int) error { to(fd, rights.FcntlGetfl); to(fd, rights.FcntlGetfl); return nil }),
 		mask("more", notCapable, func(fd int) error {
 			to(fd, rights.FcntlGetfl)
-			return capsicum.LimitFcntlsFD(fd, rights.FcntlGetfl|rights.FcntlSetfl)
+			return lib.LimitFcntlsFD(fd, rights.FcntlGetfl|rights.FcntlSetfl)
 		}),
 		mask("more, and nothing changes", success, func(fd int) error {
 			to(fd, rights.FcntlGetfl)
-			return all(failing("limit", capsicum.LimitFcntlsFD(fd, rights.FcntlSetfl), notCapable), is(fd, rights.FcntlGetfl))
+			return all(failing("limit", lib.LimitFcntlsFD(fd, rights.FcntlSetfl), notCapable), is(fd, rights.FcntlGetfl))
 		}),
-		mask("an unknown command", invalid, func(fd int) error { return capsicum.LimitFcntlsFD(fd, 1) }),
-		mask("a command outside the mask's", invalid, func(fd int) error { return capsicum.LimitFcntlsFD(fd, rights.FcntlAll|1<<unix.F_SETLK) }),
+		mask("an unknown command", invalid, func(fd int) error { return lib.LimitFcntlsFD(fd, 1) }),
+		mask("a command outside the mask's", invalid, func(fd int) error { return lib.LimitFcntlsFD(fd, rights.FcntlAll|1<<unix.F_SETLK) }),
 		{Name: "fcntl/of a closed descriptor", Want: badFD, Make: func(*T) func() error {
-			return func() error { return capsicum.LimitFcntlsFD(950, 0) }
+			return func() error { return lib.LimitFcntlsFD(950, 0) }
 		}},
 		{Name: "fcntl/mask of a closed descriptor", Want: badFD, Make: func(*T) func() error {
-			return func() error { _, err := capsicum.FcntlsFD(950); return err }
+			return func() error { _, err := lib.FcntlsFD(950); return err }
 		}},
 		mask("none after the right is gone", success, func(fd int) error {
 			limitSet(fd, allBut(rights.Fcntl))
-			return all(is(fd, 0), capsicum.LimitFcntlsFD(fd, 0), failing("more", capsicum.LimitFcntlsFD(fd, rights.FcntlGetfl), notCapable))
+			return all(is(fd, 0), lib.LimitFcntlsFD(fd, 0), failing("more", lib.LimitFcntlsFD(fd, rights.FcntlGetfl), notCapable))
 		}),
 		mask("a mask leaves the rights", success, func(fd int) error {
 			to(fd, 0)
@@ -112,9 +111,9 @@ func ioctlCases() []Case {
 	list := func(name string, w Want, call func(fd int) error) Case {
 		return Case{Name: "ioctl/" + name, Want: w, Make: func(t *T) func() error { fd := readEnd(t); return func() error { return call(fd) } }}
 	}
-	to := func(fd int, cmds ...uint) { stop("limit ioctls", capsicum.LimitIoctlsFD(fd, cmds...)) }
+	to := func(fd int, cmds ...uint) { stop("limit ioctls", lib.LimitIoctlsFD(fd, cmds...)) }
 	is := func(fd int, cmds ...uint) error {
-		got, limited, err := capsicum.IoctlsFD(fd)
+		got, limited, err := lib.IoctlsFD(fd)
 		return all(err, same("limited", limited, true), same("ioctls", fmt.Sprint(got), fmt.Sprint(append([]uint{}, cmds...))))
 	}
 	nonblock := func(fd int) error { return unix.IoctlSetPointerInt(fd, fionbioCommand, 1) }
@@ -126,7 +125,7 @@ func ioctlCases() []Case {
 	}
 	cases := []Case{
 		list("all at first", success, func(fd int) error {
-			_, limited, err := capsicum.IoctlsFD(fd)
+			_, limited, err := lib.IoctlsFD(fd)
 			return all(err, same("limited", limited, false), fionread(fd), nonblock(fd))
 		}),
 		list("a list is told", success, func(fd int) error { to(fd, read, nbio); return is(fd, read, nbio) }),
@@ -144,29 +143,29 @@ func ioctlCases() []Case {
 			to(fd, nbio)
 			return all(is(fd, nbio), nonblock(fd), failing("FIONREAD", fionread(fd), notCapable))
 		}),
-		list("more", notCapable, func(fd int) error { to(fd, read); return capsicum.LimitIoctlsFD(fd, read, nbio) }),
-		list("others", notCapable, func(fd int) error { to(fd, read); return capsicum.LimitIoctlsFD(fd, nbio) }),
+		list("more", notCapable, func(fd int) error { to(fd, read); return lib.LimitIoctlsFD(fd, read, nbio) }),
+		list("others", notCapable, func(fd int) error { to(fd, read); return lib.LimitIoctlsFD(fd, nbio) }),
 		list("more, and nothing changes", success, func(fd int) error {
 			to(fd, read)
-			return all(failing("limit", capsicum.LimitIoctlsFD(fd, nbio), notCapable), is(fd, read), fionread(fd))
+			return all(failing("limit", lib.LimitIoctlsFD(fd, nbio), notCapable), is(fd, read), fionread(fd))
 		}),
-		list("the same twice is more", notCapable, func(fd int) error { to(fd, read); return capsicum.LimitIoctlsFD(fd, read, read) }),
+		list("the same twice is more", notCapable, func(fd int) error { to(fd, read); return lib.LimitIoctlsFD(fd, read, read) }),
 		list("the same in another order", success, func(fd int) error { to(fd, read, nbio); to(fd, nbio, read); return is(fd, nbio, read) }),
 		list("256 commands", success, func(fd int) error { to(fd, long[:256]...); return is(fd, long[:256]...) }),
-		list("257 commands", invalid, func(fd int) error { return capsicum.LimitIoctlsFD(fd, long...) }),
+		list("257 commands", invalid, func(fd int) error { return lib.LimitIoctlsFD(fd, long...) }),
 		{Name: "ioctl/257 commands come before a closed descriptor", Want: invalid, Make: func(*T) func() error {
-			return func() error { return capsicum.LimitIoctlsFD(950, long...) }
+			return func() error { return lib.LimitIoctlsFD(950, long...) }
 		}},
 		{Name: "ioctl/of a closed descriptor", Want: badFD, Make: func(*T) func() error {
-			return func() error { return capsicum.LimitIoctlsFD(950, read) }
+			return func() error { return lib.LimitIoctlsFD(950, read) }
 		}},
 		{Name: "ioctl/list of a closed descriptor", Want: badFD, Make: func(*T) func() error {
-			return func() error { _, _, err := capsicum.IoctlsFD(950); return err }
+			return func() error { _, _, err := lib.IoctlsFD(950); return err }
 		}},
 		list("a list leaves the rights", success, func(fd int) error { to(fd); return hasRights(fd, everyRight()) }),
 		list("none after the right is gone", success, func(fd int) error {
 			limitSet(fd, allBut(rights.Ioctl))
-			return all(is(fd), capsicum.LimitIoctlsFD(fd), failing("more", capsicum.LimitIoctlsFD(fd, read), notCapable), failing("FIONREAD", fionread(fd), notCapable))
+			return all(is(fd), lib.LimitIoctlsFD(fd), failing("more", lib.LimitIoctlsFD(fd, read), notCapable), failing("FIONREAD", fionread(fd), notCapable))
 		}),
 		list("a list is gone with the right", success, func(fd int) error {
 			to(fd, read)

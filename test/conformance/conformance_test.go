@@ -38,6 +38,7 @@ type column struct {
 	threads bool
 	static  bool
 	sample  bool // only every eighth case, and the chapter on threads
+	c       bool // with the C library
 }
 
 func (c column) form() string {
@@ -93,25 +94,31 @@ var byName = sync.OnceValue(func() map[string]Case {
 	return m
 })
 
-// TestConformance runs the cases.
-func TestConformance(t *testing.T) {
-	exe := executable(t)
+// TestConformance runs the cases with the Go package.
+func TestConformance(t *testing.T) { conform(t, executable(t), columns()) }
+
+// outcomes is what came of each case, by the column's name.
+var outcomes = map[string]map[string]result{}
+
+// conform runs the cases of some columns in processes of an executable.
+func conform(t *testing.T, exe string, columns []column) {
 	var tallies []*tally
 	missing := map[string]bool{}
-	for _, c := range columns() {
+	for _, c := range columns {
 		tallies = append(tallies, &tally{column: c})
 	}
 	for _, col := range tallies {
 		t.Run(col.name, func(t *testing.T) {
 			results := runCases(t, exe, col.column, selected(col.column))
+			outcomes[col.name] = results
 			for _, c := range selected(col.column) {
-				failure, ok := results[c.Name]
+				r, ok := results[c.Name]
 				if !ok {
-					failure = "it was not run"
+					r.Failure = "it was not run"
 				}
-				problem := judgeInexact(c, col.column, failure)
+				problem := judgeInexact(c, col.column, r.Failure)
 				if word := absentIn(c); word != "" {
-					missing[word] = missing[word] || failure != ""
+					missing[word] = missing[word] || r.Failure != ""
 					problem = ""
 				}
 				col.add(c, problem)
@@ -161,16 +168,26 @@ func selected(col column) []Case {
 
 // inexact returns why a case need not be met.
 func inexact(c Case, col column) string {
-	for _, e := range Inexact {
-		prefix, many := strings.CutSuffix(e.Case, "*")
-		if e.Column != "" && e.Column != col.form() {
-			continue
-		}
-		if c.Name == e.Case || many && strings.HasPrefix(c.Name, prefix) {
+	for _, e := range inexactIn(col) {
+		if (e.Column == "" || e.Column == col.form()) && e.is(c) {
 			return e.Because
 		}
 	}
 	return ""
+}
+
+// inexactIn lists what is inexact with the library of a column.
+func inexactIn(col column) []inexactCase {
+	if col.c {
+		return slices.Concat(Inexact, InexactWithC)
+	}
+	return Inexact
+}
+
+// is reports whether c is what e is about.
+func (e inexactCase) is(c Case) bool {
+	prefix, many := strings.CutSuffix(e.Case, "*")
+	return c.Name == e.Case || many && strings.HasPrefix(c.Name, prefix)
 }
 
 // judgeInexact turns the outcome of a documented case around: what it is said not
@@ -187,10 +204,8 @@ func judgeInexact(c Case, col column, failure string) string {
 
 // TestInexactIsReal keeps the list of what is inexact to cases that exist.
 func TestInexactIsReal(t *testing.T) {
-	for _, e := range Inexact {
-		if !slices.ContainsFunc(catalogue(), func(c Case) bool {
-			return inexact(c, column{}) != "" || inexact(c, column{static: true}) != ""
-		}) {
+	for _, e := range inexactIn(column{c: true}) {
+		if !slices.ContainsFunc(catalogue(), e.is) {
 			t.Errorf("Inexact names %s, which is no case", e.Case)
 		}
 		if e.Because == "" {
@@ -227,7 +242,7 @@ func (y *tally) add(c Case, problem string) {
 func print(w io.Writer, tallies []*tally) {
 	fmt.Fprintf(w, "\n%-18s", "cases/passed/failed")
 	for _, y := range tallies {
-		fmt.Fprintf(w, " %21s", y.name)
+		fmt.Fprintf(w, " %24s", y.name)
 	}
 	total := make([][2]int, len(tallies))
 	for _, chapter := range tallies[0].allChapters(tallies) {
@@ -236,15 +251,16 @@ func print(w io.Writer, tallies []*tally) {
 			n := y.count[chapter]
 			total[i][0] += n[0]
 			total[i][1] += n[1]
-			fmt.Fprintf(w, " %21s", fmt.Sprintf("%d/%d/%d", n[0]+n[1], n[0], n[1]))
+			fmt.Fprintf(w, " %24s", fmt.Sprintf("%d/%d/%d", n[0]+n[1], n[0], n[1]))
 		}
 	}
 	fmt.Fprintf(w, "\n%-19s", "all")
 	for _, n := range total {
-		fmt.Fprintf(w, " %21s", fmt.Sprintf("%d/%d/%d", n[0]+n[1], n[0], n[1]))
+		fmt.Fprintf(w, " %24s", fmt.Sprintf("%d/%d/%d", n[0]+n[1], n[0], n[1]))
 	}
-	fmt.Fprintf(w, "\n\ninexact: %d\n", len(Inexact))
-	for _, e := range Inexact {
+	list := inexactIn(tallies[0].column)
+	fmt.Fprintf(w, "\n\ninexact: %d\n", len(list))
+	for _, e := range list {
 		fmt.Fprintf(w, "  %s (%s): %s\n", e.Case, e.Column, e.Because)
 	}
 }

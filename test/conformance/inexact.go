@@ -9,6 +9,9 @@
 //
 //	make conformance    every case in every column, and a table
 //	go test ./test/conformance    every case once and in the static form
+//
+// On Linux the same cases then make their calls through the C library, and must come
+// out as with the Go package.
 package conformance
 
 // Inexact lists the cases that the implementation is known not to meet, with the
@@ -61,6 +64,16 @@ var Inexact = []inexactCase{
 		"table, has no filter."},
 }
 
+// InexactWithC lists further cases, of programs of Go with a part in C: with cgo, or
+// with the C library.
+var InexactWithC = []inexactCase{
+	{"exec/a static program", supervised, landlock},
+	{"exec/a static program, with the right", supervised, landlock},
+	{"exec/no program", supervised, landlock},
+	{"exec/descriptors keep their limits", supervised, landlock},
+	{"exec/set-user-ID is ignored", supervised, landlock},
+}
+
 type inexactCase struct {
 	Case    string // chapter/name
 	Column  string // "static" or "supervised"; "" is every column
@@ -80,6 +93,8 @@ const (
 	number       = "A limited descriptor that no library call makes gets a number that says what may be done with it; those are high."
 	asynchronous = "What io_submit does is in memory that can change after a look; asynchronous calls do not exist (ENOSYS), as on a " +
 		"kernel without them."
+	landlock = "Landlock, which keeps the kernel from executing names, is put on by each thread for itself, and not all of them are the " +
+		"runtime's to ask; so nothing is executed in capability mode."
 	lookedUp = "The kernel looks the name up again, in memory that can change after a look; a program is executed through a descriptor of " +
 		"its own."
 )

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -178,7 +177,7 @@ func forkDuringLimit(t *T) func() error {
 }
 
 func rightsAre(fd int, s rights.Set) bool {
-	got, err := capsicum.RightsFD(fd)
+	got, err := lib.RightsFD(fd)
 	return err == nil && got == s
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -95,8 +94,8 @@ func copyCases(name string, another func(fd int) (int, error)) []Case {
 		derived(name+": ioctls and fcntls", func(t *T) func() error {
 			fd := readEnd(t)
 			return func() error {
-				stop("limit ioctls", capsicum.LimitIoctlsFD(fd, fionreadCommand))
-				stop("limit fcntls", capsicum.LimitFcntlsFD(fd, rights.FcntlGetfl))
+				stop("limit ioctls", lib.LimitIoctlsFD(fd, fionreadCommand))
+				stop("limit fcntls", lib.LimitFcntlsFD(fd, rights.FcntlGetfl))
 				to := copied(fd)
 				return all(hasCommands(to, []uint{fionreadCommand}, rights.FcntlGetfl), fionread(to),
 					failing("FIONBIO", unix.IoctlSetPointerInt(to, fionbioCommand, 1), notCapable))
@@ -131,11 +130,11 @@ func (c Case) in(p phase) Case {
 
 // hasCommands returns an error unless fd has exactly these commands.
 func hasCommands(fd int, ioctls []uint, fcntls rights.Fcntls) error {
-	got, limited, err := capsicum.IoctlsFD(fd)
+	got, limited, err := lib.IoctlsFD(fd)
 	if err != nil {
 		return err
 	}
-	mask, err := capsicum.FcntlsFD(fd)
+	mask, err := lib.FcntlsFD(fd)
 	return all(err, same("fcntls", mask, fcntls), same("ioctls limited", limited, true), same("ioctls", fmt.Sprint(got), fmt.Sprint(ioctls)))
 }
 
@@ -230,8 +229,8 @@ func passingCases() []Case {
 			a, b := wires()
 			fd := readEnd(t)
 			return func() error {
-				stop("limit ioctls", capsicum.LimitIoctlsFD(fd, fionreadCommand))
-				stop("limit fcntls", capsicum.LimitFcntlsFD(fd, rights.FcntlGetfl))
+				stop("limit ioctls", lib.LimitIoctlsFD(fd, fionreadCommand))
+				stop("limit fcntls", lib.LimitFcntlsFD(fd, rights.FcntlGetfl))
 				got := pass(a, b, fd)
 				return all(hasCommands(got[0], []uint{fionreadCommand}, rights.FcntlGetfl), fionread(got[0]))
 			}
@@ -335,7 +334,7 @@ func numberCases() []Case {
 			return func() error {
 				limit(fd, rights.Read)
 				stop("close", unix.Close(fd))
-				return all(rightsOf(fd), capsicum.LimitFD(fd))
+				return all(rightsOf(fd), lib.LimitFD(fd))
 			}
 		}},
 		{Name: "inheritance/a limited number closed twice", In: alone, Want: is(unix.EBADF), Static: &closedStatic, Make: func(t *T) func() error {
@@ -410,6 +409,6 @@ func (c Case) sequential() Case {
 var closedStatic = is(unix.EBADF).or(refused)
 
 func rightsOf(fd int) error {
-	_, err := capsicum.RightsFD(fd)
+	_, err := lib.RightsFD(fd)
 	return err
 }

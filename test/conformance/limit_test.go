@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -42,40 +41,40 @@ func limitCases() []Case {
 			return func() error { return hasRights(fd, everyRight()) }
 		}},
 		onLimited("limits/rights are told", success, rw, func(fd int) error { return hasRights(fd, rights.Of(rw...)) }),
-		onLimited("limits/again with the same", success, rw, func(fd int) error { return capsicum.LimitFD(fd, rw...) }),
+		onLimited("limits/again with the same", success, rw, func(fd int) error { return lib.LimitFD(fd, rw...) }),
 		onLimited("limits/fewer", success, rw, func(fd int) error {
-			return all(capsicum.LimitFD(fd, rights.Read), hasRights(fd, rights.Of(rights.Read)), failing("write", write(fd), notCapable), read(fd))
+			return all(lib.LimitFD(fd, rights.Read), hasRights(fd, rights.Of(rights.Read)), failing("write", write(fd), notCapable), read(fd))
 		}),
 		onLimited("limits/none", success, having{}, func(fd int) error {
 			return all(hasRights(fd, rights.Set{}), failing("read", read(fd), notCapable), failing("fstat", fstat(fd), notCapable))
 		}),
-		onLimited("limits/more", notCapable, rw, func(fd int) error { return capsicum.LimitFD(fd, rights.Read, rights.Seek) }),
-		onLimited("limits/others", notCapable, rw, func(fd int) error { return capsicum.LimitFD(fd, rights.Fstat) }),
+		onLimited("limits/more", notCapable, rw, func(fd int) error { return lib.LimitFD(fd, rights.Read, rights.Seek) }),
+		onLimited("limits/others", notCapable, rw, func(fd int) error { return lib.LimitFD(fd, rights.Fstat) }),
 		onLimited("limits/more, and nothing changes", success, rw, func(fd int) error {
-			err := capsicum.LimitFD(fd, rights.Read, rights.Seek)
+			err := lib.LimitFD(fd, rights.Read, rights.Seek)
 			return all(failing("limit", err, notCapable), hasRights(fd, rights.Of(rw...)), write(fd))
 		}),
 		onLimited("limits/part of a composite", success, having{rights.Pread}, func(fd int) error {
-			return all(capsicum.LimitFD(fd, rights.SeekTell), hasRights(fd, rights.Of(rights.SeekTell)))
+			return all(lib.LimitFD(fd, rights.SeekTell), hasRights(fd, rights.Of(rights.SeekTell)))
 		}),
-		onLimited("limits/of an unknown right", is(unix.EINVAL), nil, func(fd int) error { return capsicum.LimitSetFD(fd, unknownRight()) }),
+		onLimited("limits/of an unknown right", is(unix.EINVAL), nil, func(fd int) error { return lib.LimitSetFD(fd, unknownRight()) }),
 		{Name: "limits/an unknown right comes before a closed descriptor", Want: is(unix.EINVAL), Make: func(*T) func() error {
-			return func() error { return capsicum.LimitSetFD(950, unknownRight()) }
+			return func() error { return lib.LimitSetFD(950, unknownRight()) }
 		}},
 		{Name: "limits/a closed descriptor", Want: is(unix.EBADF), Make: func(*T) func() error {
-			return func() error { return capsicum.LimitFD(950, rights.Read) }
+			return func() error { return lib.LimitFD(950, rights.Read) }
 		}},
 		{Name: "limits/no descriptor", Want: is(unix.EBADF), Make: func(*T) func() error {
-			return func() error { return capsicum.LimitFD(-1, rights.Read) }
+			return func() error { return lib.LimitFD(-1, rights.Read) }
 		}},
 		{Name: "limits/rights of a closed descriptor", Want: is(unix.EBADF), Make: func(*T) func() error {
-			return func() error { _, err := capsicum.RightsFD(950); return err }
+			return func() error { _, err := lib.RightsFD(950); return err }
 		}},
 		{Name: "limits/of a file", Want: success, Make: func(t *T) func() error {
 			f := need(os.Create(t.path("f")))
 			return func() error {
-				stop("limit", capsicum.Limit(f, rights.Write))
-				s, err := capsicum.Rights(f)
+				stop("limit", lib.Limit(f, rights.Write))
+				s, err := lib.Rights(f)
 				_, writes := f.Write([]byte("x"))
 				_, reads := f.Read(make([]byte, 1))
 				return all(err, same("rights", s, rights.Of(rights.Write)), writes, failing("read", reads, notCapable))
@@ -85,7 +84,7 @@ func limitCases() []Case {
 			fd := t.file()
 			return func() error {
 				limit(fd, rights.Read)
-				return all(read(fd), failing("write", write(fd), notCapable), failing("more", capsicum.LimitFD(fd, rights.Write), notCapable))
+				return all(read(fd), failing("write", write(fd), notCapable), failing("more", lib.LimitFD(fd, rights.Write), notCapable))
 			}
 		}},
 		{Name: "limits/before capability mode", In: alone, Want: success, Make: func(t *T) func() error {

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -68,8 +67,8 @@ func situations() []situation {
 	return []situation{
 		{name: "unlimited", limit: func(int) {}},
 		{name: "rights limited", held: true, limit: func(fd int) { limitSet(fd, allBut(rights.Fchmod)) }, static: &refused},
-		{name: "fcntls limited", held: true, limit: func(fd int) { stop("limit", capsicum.LimitFcntlsFD(fd, rights.FcntlGetfl)) }, static: &refused},
-		{name: "ioctls limited", held: true, limit: func(fd int) { stop("limit", capsicum.LimitIoctlsFD(fd)) }, static: &refused},
+		{name: "fcntls limited", held: true, limit: func(fd int) { stop("limit", lib.LimitFcntlsFD(fd, rights.FcntlGetfl)) }, static: &refused},
+		{name: "ioctls limited", held: true, limit: func(fd int) { stop("limit", lib.LimitIoctlsFD(fd)) }, static: &refused},
 		{name: "capability mode", in: entered, held: true, limit: func(int) {}, static: &refused},
 		{name: "capability mode, limited", in: entered, held: true, limit: func(fd int) { limit(fd, rights.Lookup, rights.Read, rights.Fstat) }, static: &refused},
 	}
@@ -145,19 +144,19 @@ func situationCases(s situation) []Case {
 		dir, _ := t.folder()
 		return func() error {
 			s.limit(dir)
-			want, err := capsicum.RightsFD(dir)
+			want, err := lib.RightsFD(dir)
 			stop("rights", err)
 			fd, err := unix.Openat(dir, "sub", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			stop("open", err)
 			file, err := unix.Openat(fd, "file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 			stop("open beneath", err)
-			mask, err := capsicum.FcntlsFD(dir)
+			mask, err := lib.FcntlsFD(dir)
 			stop("fcntls", err)
-			got, err := capsicum.FcntlsFD(file)
+			got, err := lib.FcntlsFD(file)
 			stop("fcntls", err)
-			_, listed, err := capsicum.IoctlsFD(dir)
+			_, listed, err := lib.IoctlsFD(dir)
 			stop("ioctls", err)
-			_, list, err := capsicum.IoctlsFD(file)
+			_, list, err := lib.IoctlsFD(file)
 			stop("ioctls", err)
 			chmod := success
 			if !want.IsSet(rights.Fchmod) {

@@ -12,8 +12,6 @@ import (
 	"sort"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/capsicum-go/capsicum"
 )
 
 // inMode is a case of a call in capability mode that needs nothing made before.
@@ -25,26 +23,26 @@ func capabilityModeCases() []Case {
 	list := []Case{
 		{Name: "capability-mode/not at first", In: alone, Make: func(*T) func() error {
 			return func() error {
-				in, err := capsicum.Mode()
-				return all(err, same("mode", in, false), same("sandboxed", capsicum.Sandboxed(), false))
+				in, err := lib.Mode()
+				return all(err, same("mode", in, false), same("sandboxed", lib.Sandboxed(), false))
 			}
 		}, Want: success},
 		{Name: "capability-mode/after Enter", In: alone, Want: success, Make: func(*T) func() error {
 			return func() error {
 				enter()
-				in, err := capsicum.Mode()
-				return all(err, same("mode", in, true), same("sandboxed", capsicum.Sandboxed(), true))
+				in, err := lib.Mode()
+				return all(err, same("mode", in, true), same("sandboxed", lib.Sandboxed(), true))
 			}
 		}},
 		{Name: "capability-mode/not after a limit", In: plain, Want: success, Make: func(t *T) func() error {
 			fd := t.file()
 			return func() error {
 				limit(fd)
-				in, err := capsicum.Mode()
+				in, err := lib.Mode()
 				return all(err, same("mode", in, false))
 			}
 		}},
-		inMode("Enter again", success, func() error { enter(); enter(); return same("mode", capsicum.Sandboxed(), true) }),
+		inMode("Enter again", success, func() error { enter(); enter(); return same("mode", lib.Sandboxed(), true) }),
 		{Name: "capability-mode/from many threads", In: alone, Want: success, Make: func(*T) func() error { return enterTogether }},
 		{Name: "capability-mode/a thread made before", In: alone, Want: capMode, Make: func(t *T) func() error {
 			ask, answer := threadThat(func() error { return openPath("/dev/null") })
@@ -162,7 +160,7 @@ func enterTogether() error {
 	for range cap(results) {
 		go func() {
 			runtime.LockOSThread()
-			err := capsicum.Enter()
+			err := lib.Enter()
 			if err == nil {
 				if open := openPath("/dev/null"); !capMode.met(open) {
 					err = fmt.Errorf("after Enter, open: %v", open)

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -252,4 +251,4 @@ func dynamicProgram(*T) []byte {
 	return append(text, name...)
 }
 
-func limitIoctl(fd int, cmd uint) error { return capsicum.LimitIoctlsFD(fd, cmd) }
+func limitIoctl(fd int, cmd uint) error { return lib.LimitIoctlsFD(fd, cmd) }

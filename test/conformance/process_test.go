@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -117,7 +116,7 @@ func threadCases() []Case {
 		}).expect(success, success),
 		two("one that limits confines the others", func(t *T) func() error {
 			fd := t.file()
-			ask, answer := threadThat(func() error { return capsicum.LimitFD(fd, rights.Read) })
+			ask, answer := threadThat(func() error { return lib.LimitFD(fd, rights.Read) })
 			return func() error {
 				ask <- true
 				return all(<-answer, failing("write", write(fd), notCapable))

@@ -27,19 +27,19 @@ const patience = 15 * time.Second
 // too many cases.
 const perChild = 24
 
-// runCases runs cases in a column and returns what went wrong with each.
-func runCases(t *testing.T, exe string, col column, cases []Case) map[string]string {
+// runCases runs cases in a column and returns what came of each.
+func runCases(t *testing.T, exe string, col column, cases []Case) map[string]result {
 	t.Helper()
 	var mu sync.Mutex
-	results := map[string]string{}
+	results := map[string]result{}
 	work := make(chan []Case)
 	var wg sync.WaitGroup
 	for range runtime.NumCPU() {
 		wg.Go(func() {
 			for batch := range work {
-				for name, failure := range runBatch(t, exe, col, batch) {
+				for name, r := range runBatch(t, exe, col, batch) {
 					mu.Lock()
-					results[name] = failure
+					results[name] = r
 					mu.Unlock()
 				}
 			}
@@ -77,9 +77,9 @@ func batches(cases []Case) [][]Case {
 
 // runBatch runs cases in one process, and those that are left in another when it
 // dies or falls silent: the case that it was at has failed.
-func runBatch(t *testing.T, exe string, col column, cases []Case) map[string]string {
+func runBatch(t *testing.T, exe string, col column, cases []Case) map[string]result {
 	t.Helper()
-	results := map[string]string{}
+	results := map[string]result{}
 	for len(cases) > 0 {
 		got, err := runChild(t, exe, col, cases)
 		for i, r := range got {
@@ -89,14 +89,16 @@ func runBatch(t *testing.T, exe string, col column, cases []Case) map[string]str
 				got = got[:i]
 				break
 			}
-			results[r.Case] = r.Failure
+			results[r.Case] = r
 		}
 		if err == nil && len(got) < len(cases) {
 			err = errors.New("it ended without an error")
 		}
 		last := min(len(got), len(cases)-1)
 		if err != nil {
-			results[cases[last].Name] += fmt.Sprintf(" the process ended badly at or after this case: %v", err)
+			r := results[cases[last].Name]
+			r.Failure += fmt.Sprintf(" the process ended badly at or after this case: %v", err)
+			results[cases[last].Name] = r
 		}
 		cases = cases[last+1:]
 	}

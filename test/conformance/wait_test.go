@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -25,6 +24,16 @@ func several(want []int16, fds ...int) error {
 		errs = append(errs, same("revents", list[i].Revents, want[i]))
 	}
 	return all(errs...)
+}
+
+// pollFor is poll(2) for a thread that the runtime of Go may signal meanwhile.
+func pollFor(list []unix.PollFd, milliseconds int) (int, error) {
+	for {
+		n, err := unix.Poll(list, milliseconds)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // closed returns the number of no descriptor, below those that there have been:
@@ -71,7 +80,7 @@ func pollCases() []Case {
 			stop("pipe", unix.Pipe2(silent, unix.O_CLOEXEC))
 			list := []unix.PollFd{{Fd: int32(silent[0]), Events: unix.POLLIN}, {Fd: int32(without), Events: unix.POLLIN}}
 			begin := time.Now()
-			n, err := unix.Poll(list, 5000)
+			n, err := pollFor(list, 5000)
 			return all(err, same("result of poll", n, 1), same("revents", list[1].Revents, int16(bad)), same("quick", time.Since(begin) < 4*time.Second, true))
 		}),
 		on("one that is left out with a negative number", success, func(with, without, _ int) error {
@@ -82,7 +91,7 @@ func pollCases() []Case {
 		on("a wait that times out", success, func(with, _, _ int) error {
 			list := []unix.PollFd{{Fd: int32(with), Events: unix.POLLPRI}}
 			begin := time.Now()
-			n, err := unix.Poll(list, 50)
+			n, err := pollFor(list, 50)
 			return all(err, same("result of poll", n, 0), same("waited", time.Since(begin) > 30*time.Millisecond, true))
 		}),
 		on("a wait that is answered", success, func(_, _, _ int) error {
@@ -91,7 +100,7 @@ func pollCases() []Case {
 			limit(p[0], rights.Event)
 			go func() { time.Sleep(20 * time.Millisecond); _, _ = unix.Write(p[1], []byte("x")) }()
 			list := []unix.PollFd{{Fd: int32(p[0]), Events: unix.POLLIN}}
-			n, err := unix.Poll(list, 5000)
+			n, err := pollFor(list, 5000)
 			return all(err, same("result of poll", n, 1))
 		}),
 		on("select: with", success, func(with, _, free int) error { return selecting(with, free) }),
@@ -122,7 +131,7 @@ func pollCases() []Case {
 			r, w, err := os.Pipe()
 			stop("pipe", err)
 			return func() error {
-				stop("limit", capsicum.Limit(r, rights.Read, rights.Event))
+				stop("limit", lib.Limit(r, rights.Read, rights.Event))
 				go func() { time.Sleep(20 * time.Millisecond); _, _ = w.Write([]byte("x")) }()
 				_, err := r.Read(make([]byte, 1))
 				return err
