@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"capsicum":   func() { os.Exit(cli.Main(os.Args[1:], cli.Std())) },
 		"dockerlike": func() { die(profile.Exec(os.Args[1:])) },
-		"nouserns":   func() { die(withoutUserNamespaces(os.Args[1:])) },
+		"without":    func() { die(withoutNamespaces(os.Args[1], os.Args[2:])) },
 	})
 }
 
@@ -53,11 +53,12 @@ func die(err error) {
 	os.Exit(0)
 }
 
-// withoutUserNamespaces runs a program where none can be made, as under
-// user.max_user_namespaces=0. The limit is that of a namespace of its own: the
-// machine's is not touched.
-func withoutUserNamespaces(argv []string) error {
-	cmd := exec.Command("/bin/sh", append([]string{"-c", `echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"`, "sh"}, argv...)...)
+// withoutNamespaces runs a program where no namespace of one kind can be made, as
+// under user.max_user_namespaces=0 and its like. The limit is that of a namespace of
+// its own: the machine's is not touched.
+func withoutNamespaces(kind string, argv []string) error {
+	const script = `echo 0 >/proc/sys/user/max_$0_namespaces && exec "$@"`
+	cmd := exec.Command("/bin/sh", append([]string{"-c", script, kind}, argv...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER,
