@@ -52,6 +52,7 @@ var layers = map[string]int{
 	"internal/attach": 5,
 
 	root:           6,
+	"shm":          6,
 	"internal/cli": 6,
 	"cmd/capsicum": 6,
 

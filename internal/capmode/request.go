@@ -119,9 +119,12 @@ func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.
 	if err != nil {
 		return fail(err)
 	}
-	defer f.Close()
+	defer func() { f.Close() }()
 	after, err := by(before)
 	if err != nil {
+		return fail(err)
+	}
+	if f, err = c.readOnlyMemory(t, int(fd), f, before, after); err != nil {
 		return fail(err)
 	}
 	id, err := identify(f)

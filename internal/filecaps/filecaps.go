@@ -129,3 +129,14 @@ func (c Caps) Intersect(d Caps) Caps {
 	}
 	return c
 }
+
+// OnlyMapsToRead reports whether c permits mapping, and nothing for which a file has
+// to be open for writing, nor locks, which belong to the open file.
+func (c Caps) OnlyMapsToRead() bool {
+	for _, r := range []rights.Right{rights.Write, rights.MmapW, rights.Ftruncate, rights.Flock} {
+		if c.Rights.IsSet(r) {
+			return false
+		}
+	}
+	return c.Rights.IsSet(rights.MmapR)
+}

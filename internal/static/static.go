@@ -152,6 +152,11 @@ func limit(fd int, change func(*held) error) error {
 	if err := change(&has); err != nil {
 		return fmt.Errorf("widen: %w", err)
 	}
+	if has.caps.OnlyMapsToRead() {
+		if err := readOnlyMemory(fd); err != nil {
+			return err
+		}
+	}
 	has.readOnly = readOnly(fd)
 	told := had.untold && !has.untold
 	if has.caps.Equal(had.caps) && !told && (has.caps.IsFull() || has.readOnly || !had.readOnly) {
@@ -180,6 +185,26 @@ func limit(fd int, change func(*held) error) error {
 	has.readOnly = has.readOnly && had.readOnly
 	state.known[fd] = has
 	return nil
+}
+
+// readOnlyMemory puts anonymous memory, which number fd has open for writing, there
+// again for reading only: [sys.ReopenMemory] says why. In capability mode there is no
+// name to open it by, and a mapping then takes the right to write, too.
+func readOnlyMemory(fd int) error {
+	again, err := sys.ReopenMemory(fd)
+	if err != nil || again == nil {
+		return err
+	}
+	defer again.Close()
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	if err != nil {
+		return err
+	}
+	cloexec := 0
+	if flags&unix.FD_CLOEXEC != 0 {
+		cloexec = unix.O_CLOEXEC
+	}
+	return sys.Retry(func() error { return unix.Dup3(again.Int(), fd, cloexec) })
 }
 
 // open fails with EBADF for a number that is no descriptor. Asking for its flags
