@@ -3,6 +3,8 @@ package capmode
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -165,7 +167,11 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := w.tables.Born(mark, tgid)
+	filters, err := stackedBy(c)
+	if err != nil {
+		return nil, err
+	}
+	t, err := w.tables.Born(mark, tgid, filters)
 	if err != nil {
 		return nil, errors.Join(eNotCapable, err)
 	}
@@ -180,6 +186,20 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 	}
 	w.procs[tgid] = p
 	return p, c.Check()
+}
+
+// stackedBy returns how many filters the calling thread has.
+func stackedBy(c *supervisor.Call) (int, error) {
+	text, err := c.ReadProc(strconv.Itoa(c.TID()) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if n, ok := strings.CutPrefix(line, "Seccomp_filters:"); ok {
+			return strconv.Atoi(strings.TrimSpace(n))
+		}
+	}
+	return 0, fmt.Errorf("count filters of thread %d: %w", c.TID(), unix.EIO)
 }
 
 // settle notes that the thread which calls now is past whatever it was let into.

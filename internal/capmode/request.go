@@ -152,11 +152,15 @@ func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.
 // the filter that does for the kernel.
 func enter(c *call) supervisor.Result {
 	prog, err := slot.CapabilityMode(sysno.Native)
+	filters := 0
+	if err == nil {
+		filters, err = stackedBy(c.Call)
+	}
 	return c.giveFilter(2, prog, err, func() {
 		if c.Arg(1) == 1 && !c.p.table.Mode() {
 			c.p.table.Bind()
 		}
-		c.p.table.Enter()
+		c.p.table.Enter(filters)
 	})
 }
 

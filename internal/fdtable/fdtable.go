@@ -120,6 +120,7 @@ type Table struct {
 	files   atomic.Pointer[files]
 	filters *filters
 	mode    atomic.Bool
+	before  atomic.Int64 // how many filters the process had before it entered, and its children then
 	bound   atomic.Bool
 	label   uint64  // as whose child it was born; guarded by Tables.mu
 	recent  []*fork // its forks that were born, the newest last; guarded by Tables.mu
@@ -296,9 +297,14 @@ func (t *Table) SharesWith(o *Table) bool { return t.shared() == o.shared() }
 // Mode reports whether the process is in capability mode. It needs no lock.
 func (t *Table) Mode() bool { return t.mode.Load() }
 
-// Enter puts the process into capability mode, and its children that are not born
-// yet. It needs no lock.
-func (t *Table) Enter() { t.mode.Store(true) }
+// Enter puts the process into capability mode, which has stacked so many filters
+// before: children that are not born yet and have more are in it too. Only the first
+// number counts: the filter of capability mode is among any later one. It needs no
+// lock.
+func (t *Table) Enter(filters int) {
+	t.before.CompareAndSwap(0, int64(filters))
+	t.mode.Store(true)
+}
 
 // Bound reports whether the kernel executes for the process nothing that has a name.
 // It needs no lock.

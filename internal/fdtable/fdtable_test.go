@@ -130,7 +130,7 @@ func (r *run) actions() map[string]func(*rapid.T) {
 		},
 		"enter": func(t *rapid.T) {
 			pid := r.pid(t)
-			r.ts.Of(pid).Enter()
+			r.ts.Of(pid).Enter(1)
 			*r.models[pid].mode = true
 		},
 		"fork":  r.fork,
@@ -168,7 +168,7 @@ func (r *run) born(t *rapid.T) {
 	fk := r.forks[i]
 	r.forks = slices.Delete(r.forks, i, i+1)
 	r.pids++
-	table, err := r.ts.Born(fk.label, r.pids)
+	table, err := r.ts.Born(fk.label, r.pids, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func (r *run) again(t *rapid.T) {
 	if table.label == 0 {
 		t.Skip("nobody's child")
 	}
-	if same, err := r.ts.Born(table.label, pid); err != nil || same != table {
+	if same, err := r.ts.Born(table.label, pid, 2); err != nil || same != table {
 		t.Fatalf("born again: %p %v, want %p", same, err, table)
 	}
 }
@@ -276,7 +276,7 @@ func TestJournal(t *testing.T) {
 		}
 		for _, i := range order {
 			// Later births push this one's fork out of what is kept.
-			child, err := ts.Born(labels[i], 100+i)
+			child, err := ts.Born(labels[i], 100+i, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -303,7 +303,7 @@ func TestPending(t *testing.T) {
 	parent.Put(6, Slot{Caps: caps(rights.Read), Pending: true, Before: caps(rights.Pread)})
 	label := ts.Fork(parent, false)
 	parent.Put(7, Slot{Caps: caps(rights.Read), Pending: true, Before: filecaps.Full()})
-	child, err := ts.Born(label, 2)
+	child, err := ts.Born(label, 2, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestPending(t *testing.T) {
 	}
 	late := ts.Fork(parent, false)
 	parent.Put(5, Slot{Caps: caps(rights.Read)})
-	if child, err = ts.Born(late, 3); err != nil {
+	if child, err = ts.Born(late, 3, 2); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := child.Get(5); !got.Equal(caps(rights.Read)) {

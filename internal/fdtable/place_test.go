@@ -97,7 +97,7 @@ func TestSharedFilters(t *testing.T) {
 	if !parent.Shared() || parent.Fits(6, caps(rights.Read)) || !parent.Fits(5, caps(rights.Read)) {
 		t.Error("the child to be does not count")
 	}
-	child, err := ts.Born(label, 2)
+	child, err := ts.Born(label, 2, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestSharedFilters(t *testing.T) {
 	child.Stack(6, caps(rights.Read))
 	copied := ts.Fork(child, false)
 	child.Stack(7, caps(rights.Read))
-	third, err := ts.Born(copied, 3)
+	third, err := ts.Born(copied, 3, 2)
 	if err != nil {
 		t.Fatal(err)
 	}

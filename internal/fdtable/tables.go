@@ -99,9 +99,12 @@ func (ts *Tables) remove(fk *fork) {
 // Born binds a new process to the fork that made it. The same label for the same
 // process gives the same table again; until [Tables.Exit] its number must not come
 // to mean another. Two children may have one label, when two threads fork at once:
-// it stays known until a few later forks of the parent are born. The child is in
-// capability mode if the parent is, by now.
-func (ts *Tables) Born(label uint64, pid int) (*Table, error) {
+// it stays known until a few later forks of the parent are born.
+//
+// The child has stacked so many filters. It is in capability mode if the parent is,
+// by now, unless it has no more than that had when it entered: then it was forked
+// before, and the kernel does not confine it to the mode either.
+func (ts *Tables) Born(label uint64, pid, filters int) (*Table, error) {
 	ts.mu.RLock()
 	fk := ts.forks[label]
 	ts.mu.RUnlock()
@@ -123,11 +126,11 @@ func (ts *Tables) Born(label uint64, pid int) (*Table, error) {
 	t := fk.child()
 	fk.files.mu.Unlock()
 	t.label = label
-	if fk.parent.Bound() && fk.bound {
+	if fk.bound {
 		t.Bind()
 	}
-	if fk.parent.Mode() {
-		t.Enter()
+	if before := int(fk.parent.before.Load()); fk.parent.Mode() && filters > before {
+		t.Enter(before)
 	}
 	t = ts.bind(pid, t)
 	ts.seen(fk)

@@ -12,10 +12,10 @@ import (
 
 func TestLabels(t *testing.T) {
 	ts := NewTables()
-	if _, err := ts.Born(1, 2); !errors.Is(err, ErrUnknownLabel) {
+	if _, err := ts.Born(1, 2, 2); !errors.Is(err, ErrUnknownLabel) {
 		t.Errorf("a label that was never given: %v", err)
 	}
-	if _, err := ts.Born(0, 1); !errors.Is(err, ErrUnknownLabel) {
+	if _, err := ts.Born(0, 1, 2); !errors.Is(err, ErrUnknownLabel) {
 		t.Errorf("no label: %v", err)
 	}
 	parent := ts.Attach(1)
@@ -23,10 +23,10 @@ func TestLabels(t *testing.T) {
 	for range maxUnborn {
 		ts.Fork(parent, true)
 	}
-	if _, err := ts.Born(first, 2); !errors.Is(err, ErrUnknownLabel) {
+	if _, err := ts.Born(first, 2, 2); !errors.Is(err, ErrUnknownLabel) {
 		t.Errorf("the oldest of too many: %v", err)
 	}
-	if _, err := ts.Born(first+1, 2); err != nil {
+	if _, err := ts.Born(first+1, 2, 2); err != nil {
 		t.Errorf("the oldest that is known: %v", err)
 	}
 	if ts.unborn.Len() != maxUnborn-1 || len(ts.places) != maxUnborn-1 || len(ts.forks) != maxUnborn {
@@ -41,7 +41,7 @@ func TestTwoChildrenOneLabel(t *testing.T) {
 	ts.Fork(parent, false)
 	label := ts.Fork(parent, false)
 	for pid := 2; pid < 4; pid++ {
-		if _, err := ts.Born(label, pid); err != nil {
+		if _, err := ts.Born(label, pid, 2); err != nil {
 			t.Fatal(err)
 		}
 		parent.Put(512, Slot{Caps: caps(rights.Read)})
@@ -50,11 +50,11 @@ func TestTwoChildrenOneLabel(t *testing.T) {
 		t.Error("the second child has not what was put after the first was born")
 	}
 	for i := range maxRecent {
-		if _, err := ts.Born(ts.Fork(parent, false), 10+i); err != nil {
+		if _, err := ts.Born(ts.Fork(parent, false), 10+i, 2); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := ts.Born(label, 4); !errors.Is(err, ErrUnknownLabel) {
+	if _, err := ts.Born(label, 4, 2); !errors.Is(err, ErrUnknownLabel) {
 		t.Errorf("long after: %v", err)
 	}
 }
@@ -65,13 +65,13 @@ func TestOrphans(t *testing.T) {
 	parent := ts.Attach(1)
 	parent.Put(5, Slot{Caps: caps(rights.Read)})
 	seen, label := ts.Fork(parent, false), ts.Fork(parent, false)
-	if _, err := ts.Born(seen, 3); err != nil {
+	if _, err := ts.Born(seen, 3, 2); err != nil {
 		t.Fatal(err)
 	}
-	parent.Enter()
+	parent.Enter(1)
 	ts.Exit(1)
 	ts.Exit(1)
-	child, err := ts.Born(label, 2)
+	child, err := ts.Born(label, 2, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,13 +90,13 @@ func TestOrphans(t *testing.T) {
 func TestNumberAgain(t *testing.T) {
 	ts := NewTables()
 	old := ts.Attach(1)
-	old.Enter()
+	old.Enter(1)
 	if t2 := ts.Attach(1); t2 == old || ts.Of(1) != t2 || t2.Mode() {
 		t.Error("the old table remains")
 	}
 	parent := ts.Attach(7)
 	for range 2 {
-		if _, err := ts.Born(ts.Fork(parent, true), 8); err != nil {
+		if _, err := ts.Born(ts.Fork(parent, true), 8, 2); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -124,7 +124,7 @@ func TestRaces(t *testing.T) {
 				var twins sync.WaitGroup
 				for range 2 {
 					twins.Go(func() {
-						if _, err := ts.Born(label, pid); err != nil {
+						if _, err := ts.Born(label, pid, 2); err != nil {
 							t.Error(err)
 						}
 					})
@@ -189,7 +189,7 @@ func TestMemory(t *testing.T) {
 	before = heap()
 	const children = 1000
 	for i := range children {
-		if _, err := ts.Born(ts.Fork(parent, false), 10+i); err != nil {
+		if _, err := ts.Born(ts.Fork(parent, false), 10+i, 2); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -228,7 +228,7 @@ func BenchmarkFork(b *testing.B) {
 	parent := ts.Attach(1)
 	fill(b, parent, manySlots)
 	for b.Loop() {
-		child, err := ts.Born(ts.Fork(parent, false), 2)
+		child, err := ts.Born(ts.Fork(parent, false), 2, 2)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -250,7 +250,7 @@ func BenchmarkProcesses(b *testing.B) {
 			parent.Put(512+i%16, Slot{Caps: caps(rights.Read)})
 		}
 		for i, label := range labels {
-			if _, err := ts.Born(label, 10+i); err != nil {
+			if _, err := ts.Born(label, 10+i, 2); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -259,4 +259,30 @@ func BenchmarkProcesses(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*processes), "ns/process")
+}
+
+// TestForkedBefore: a child that was forked before its parent entered capability mode
+// has not the filter of it, whenever it is seen.
+func TestForkedBefore(t *testing.T) {
+	ts := NewTables()
+	parent := ts.Attach(1)
+	labels := []uint64{ts.Fork(parent, false), ts.Fork(parent, false), ts.Fork(parent, false)}
+	parent.Enter(3)
+	parent.Enter(9) // the filter of the mode may be among these
+	for i, filters := range []int{3, 4, 9} {
+		child, err := ts.Born(labels[i], 10+i, filters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := filters > 3; child.Mode() != want {
+			t.Errorf("with %d filters: mode %v, want %v", filters, child.Mode(), want)
+		}
+	}
+	grandchild, err := ts.Born(ts.Fork(ts.Of(12), false), 20, 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !grandchild.Mode() {
+		t.Error("a child of one in capability mode is not in it")
+	}
 }

@@ -1,0 +1,82 @@
+package attach
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/request"
+	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/rights"
+)
+
+func init() {
+	cases["children of before and after"] = childrenOfBeforeAndAfter
+}
+
+// opener makes a child that waits for a byte from pipe, and then opens name beneath
+// dir.
+func opener(pipe, dir int, name string) (*script.Sequence, int, error) {
+	s := new(script.Sequence)
+	s.Do("wait", unix.SYS_READ, pipe, script.Struct(new(uint64)), 1)
+	s.Do("open", unix.SYS_OPENAT, dir, script.String(name), unix.O_RDONLY, 0)
+	s.Do("end", unix.SYS_EXIT_GROUP, 0)
+	pid, err := script.Start(unix.CLONE_VM|uintptr(unix.SIGCHLD), s)
+	return s, pid, err
+}
+
+// childrenOfBeforeAndAfter: the children ask for the first time when their parent is
+// in capability mode. Those that were forked before are not, and those of after are,
+// whatever the parent asks for in between. What is opened passes the filter of the
+// mode: only the supervisor can tell.
+func childrenOfBeforeAndAfter() error {
+	if err := Start(); err != nil {
+		return err
+	}
+	dir, err := unix.Open("/etc", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	if err := LimitRights(zero(), rights.Of(rights.Read)); err != nil {
+		return err
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	const name = "../etc/passwd"
+	before, one, err := opener(pipe[0], dir, name)
+	if err != nil {
+		return err
+	}
+	if err := Enter(); err != nil {
+		return err
+	}
+	after, two, err := opener(pipe[0], dir, name)
+	if err != nil {
+		return err
+	}
+	if _, err := ask(request.Enter, 0, room()); err != nil {
+		return fmt.Errorf("enter again: %w", err)
+	}
+	if _, err := unix.Write(pipe[1], []byte("xx")); err != nil {
+		return err
+	}
+	for _, pid := range []int{one, two} {
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
+			return fmt.Errorf("wait: %w", err)
+		}
+	}
+	runtime.KeepAlive(before)
+	runtime.KeepAlive(after)
+	if err := before.Err(); err != nil {
+		return fmt.Errorf("forked before: %w", err)
+	}
+	if err := after.Err(); !errors.Is(err, filecaps.ENOTCAPABLE) {
+		return fmt.Errorf("forked after: %v, want %v", err, filecaps.ENOTCAPABLE)
+	}
+	return nil
+}
