@@ -42,19 +42,25 @@ func Start() error {
 // that has found that it can do its work.
 func handOver(p *page, fd *sys.FD, pid int) error {
 	alive := func() bool { return running(pid) }
-	// Yama lets only ancestors look into a process, or whom it names; without Yama
-	// there is no such option.
-	if err := unix.Prctl(unix.PR_SET_PTRACER, uintptr(pid), 0, 0, 0); err != nil && err != unix.EINVAL {
-		fd.Close()
-		return fmt.Errorf("name the supervisor to Yama: %w", err)
+	err := introduce(p, pid)
+	if err == nil {
+		err = p.await(stateReady, alive)
 	}
-	p.set(stateIntroduced)
-	err := p.await(stateReady, alive)
 	fd.Close()
 	if err != nil {
 		return fmt.Errorf("start the supervisor: %w", err)
 	}
 	return install(p, alive)
+}
+
+// introduce lets the supervisor look into this process. Yama lets only ancestors, or
+// whom the process names; without Yama there is no such option.
+func introduce(p *page, pid int) error {
+	if err := unix.Prctl(unix.PR_SET_PTRACER, uintptr(pid), 0, 0, 0); err != nil && err != unix.EINVAL {
+		return fmt.Errorf("name it to Yama: %w", err)
+	}
+	p.set(stateIntroduced)
+	return nil
 }
 
 // install installs the filter and gives its listener away.

@@ -65,7 +65,7 @@ func runCase(t *testing.T, name string, cred *syscall.Credential) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), caseEnv+"="+name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Setpgid: true}
-	timer := time.AfterFunc(20*time.Second, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+	timer := time.AfterFunc(time.Minute, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -261,7 +261,9 @@ func deadAtHanding() error {
 		return err
 	}
 	alive := func() bool { return running(pid) }
-	p.set(stateIntroduced)
+	if err := introduce(p, pid); err != nil {
+		return err
+	}
 	if err := p.await(stateReady, alive); err != nil {
 		return err
 	}
