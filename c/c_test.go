@@ -71,7 +71,7 @@ func library(t *testing.T, name, cc, flags string) string {
 func sources(t *testing.T) []string {
 	t.Helper()
 	var out []string
-	for _, name := range []string{"main", "sets", "limits", "modes", "processes", "crippled"} {
+	for _, name := range []string{"main", "sets", "limits", "modes", "processes", "crippled", "shm"} {
 		out = append(out, filepath.Join("tests", name+".c"))
 	}
 	return out
@@ -113,7 +113,7 @@ func buildTests(t *testing.T, i int) string {
 		name = "shared"
 	}
 	lib := library(t, name, v.cc, v.flags)
-	args := append(strings.Fields(v.flags+" "+v.program), "-Wall", "-Wextra", "-Werror", "-Iinclude", "-pthread")
+	args := append(strings.Fields(v.flags+" "+v.program), "-Wall", "-Wextra", "-Werror", "-Iinclude", "-Icompat/include", "-pthread")
 	args = append(args, sources(t)...)
 	path := filepath.Join(built, "test-"+v.name)
 	args = append(args, "-o", path)
@@ -233,7 +233,8 @@ func TestBareNames(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		names = append(names, strings.Fields(line)[0])
 	}
-	header := string(command(t, nil, "cat", "include/sys/capsicum.h", "include/capsicum_helpers.h"))
+	header := string(command(t, nil, "cat", "include/sys/capsicum.h", "include/capsicum_helpers.h",
+		"include/sys/procdesc.h", "compat/include/sys/mman.h"))
 	var calls, declarations strings.Builder
 	for _, name := range names {
 		if strings.HasPrefix(name, "fstat") {

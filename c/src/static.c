@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/capsicum.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -152,9 +153,49 @@ static bool same_caps(const struct caps *a, const struct caps *b)
 	    memcmp(a->ioctls, b->ioctls, (size_t)a->nioctls * sizeof a->ioctls[0]) == 0));
 }
 
+/* Whether all bits of a right are left, one of the first word. */
+static bool left(uint64_t right)
+{
+	right &= ~CAP_NONE0;
+	return (now.caps.rights[0] & right) == right;
+}
+
+/*
+ * Puts anonymous memory, which fd has open for writing, there again for reading only,
+ * if all that is left is mapping it for that: of what file a mapping is that mprotect
+ * makes writable, no filter can tell. In capability mode there is no name to open it
+ * by, and a mapping then takes the right to write, too.
+ */
+static void only_read(int fd)
+{
+	char path[] = "/proc/self/fd/0000000000";
+	struct stat st, again;
+	if (left(CAP_WRITE) || left(CAP_MMAP_W) || left(CAP_FTRUNCATE) || left(CAP_FLOCK) || !left(CAP_MMAP_R))
+		return;
+	long flags = CALL2(SYS_fcntl, fd, F_GETFL), close_on_exec = CALL2(SYS_fcntl, fd, F_GETFD);
+	if (flags < 0 || close_on_exec < 0 || (flags & O_ACCMODE) != O_RDWR || CALL2(SYS_fstat, fd, &st) < 0 ||
+	    CALL2(SYS_fcntl, fd, F_GET_SEALS) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 0)
+		return;
+	char *digit = path + sizeof path - 1, *end = path + sizeof "/proc/self/fd/" - 1;
+	int n = fd;
+	do
+		*--digit = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	memmove(end, digit, strlen(digit) + 1);
+	long copy = CALL4(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | (flags & O_APPEND), 0);
+	if (copy < 0)
+		return;
+	long at = CALL3(SYS_lseek, fd, 0, SEEK_CUR);
+	if (CALL2(SYS_fstat, copy, &again) == 0 && again.st_dev == st.st_dev && again.st_ino == st.st_ino && at >= 0 &&
+	    CALL3(SYS_lseek, copy, at, SEEK_SET) == at)
+		CALL3(SYS_dup3, copy, fd, close_on_exec & FD_CLOEXEC ? O_CLOEXEC : 0);
+	CALL1(SYS_close, copy);
+}
+
 /* Puts a filter in force for what now says of fd, where had is what it was. */
 static int enforce(int fd)
 {
+	only_read(fd);
 	now.read_only = read_only(fd);
 	bool told = had.untold && !now.untold;
 	bool full = same_caps(&now.caps, &unlimited.caps);
