@@ -18,7 +18,7 @@ _capsicum() {
 	for ((i = 1; i < cword; i++)); do
 		word=${words[i]}
 		case $word in
-		run | doctor | rights | help | version)
+		run | doctor | rights | ps | help | version)
 			if ((i == 1)); then
 				command=$word
 				continue
@@ -56,8 +56,12 @@ _capsicum() {
 		COMPREPLY=($(compgen -W "--json --help $(capsicum rights 2>/dev/null | sed -n '/^RIGHT/,$s/^\([a-z_]*\) .*/\1/p')" -- "$cur"))
 		return
 		;;
+	ps)
+		COMPREPLY=($(compgen -W "--json --help $(command ps -eo pid= 2>/dev/null)" -- "$cur"))
+		return
+		;;
 	help)
-		COMPREPLY=($(compgen -W 'run doctor rights version grants engines exit weaker' -- "$cur"))
+		COMPREPLY=($(compgen -W 'run doctor rights ps version grants engines exit weaker' -- "$cur"))
 		return
 		;;
 	version) return ;;
@@ -76,7 +80,7 @@ _capsicum() {
 			COMPREPLY=($(compgen -W "$flags" -- "$cur"))
 		else
 			local first=
-			((cword == 1)) && first='run doctor rights help version'
+			((cword == 1)) && first='run doctor rights ps help version'
 			COMPREPLY=($(compgen -W "$first" -- "$cur") $(compgen -c -- "$cur"))
 		fi
 		;;

@@ -10,7 +10,7 @@ function __capsicum_command
 end
 
 function __capsicum_run
-    for word in doctor rights help version
+    for word in doctor rights ps help version
         __capsicum_command $word; and return 1
     end
     return 0
@@ -19,6 +19,7 @@ end
 complete -c capsicum -n __capsicum_first -a run -d 'Run a program with only what is granted'
 complete -c capsicum -n __capsicum_first -a doctor -d 'Try what this machine can enforce'
 complete -c capsicum -n __capsicum_first -a rights -d 'List the rights'
+complete -c capsicum -n __capsicum_first -a ps -d 'List confined processes'
 complete -c capsicum -n __capsicum_first -a help -d 'Show help'
 complete -c capsicum -n __capsicum_first -a version -d 'Show the version'
 complete -c capsicum -l help -s h -d 'Show help'
@@ -46,5 +47,6 @@ complete -c capsicum -n __capsicum_run -l allow-weaker -x -a 'landlock hostname 
 complete -c capsicum -n __capsicum_run -l dry-run -d 'Print what would exist, run nothing'
 complete -c capsicum -n __capsicum_run -l json -d 'With --dry-run, print JSON'
 complete -c capsicum -n __capsicum_run -l status-fd -x -d 'JSON lines about the program'
-complete -c capsicum -n '__capsicum_command doctor; or __capsicum_command rights' -l json -d 'Print JSON'
-complete -c capsicum -n '__capsicum_command help' -x -a 'run doctor rights version grants engines exit weaker'
+complete -c capsicum -n '__capsicum_command doctor; or __capsicum_command rights; or __capsicum_command ps' -l json -d 'Print JSON'
+complete -c capsicum -n '__capsicum_command help' -x -a 'run doctor rights ps version grants engines exit weaker'
+complete -c capsicum -n '__capsicum_command ps' -x -a '(__fish_complete_pids)'

@@ -40,6 +40,7 @@ var layers = map[string]int{
 	"internal/nsenv":    2,
 	"internal/slot":     2,
 	"internal/fdtable":  2,
+	"internal/roster":   2,
 
 	"internal/syscalls":   3,
 	"internal/supervisor": 3,

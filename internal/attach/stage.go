@@ -10,13 +10,14 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/capmode"
 	"github.com/capsicum-go/capsicum/internal/notify"
+	"github.com/capsicum-go/capsicum/internal/roster"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/internal/syscalls"
 )
 
 // stageName is argv[0] of a supervisor; argv[1] is the process it is for.
-const stageName = "capsicum: supervisor of"
+const stageName = roster.SupervisorName
 
 // sharedFD is the supervisor's descriptor of the shared page.
 const sharedFD = 3
@@ -69,6 +70,9 @@ func serve(p *page, pid int) error {
 	if err != nil {
 		return err
 	}
+	// Early: it takes a thread, and if there are none to be had there is no supervisor.
+	// One that can't report serves all the same.
+	go func() { _ = roster.Serve(w.Report) }()
 	s, err := supervisor.New(supervisor.Config{Options: options, Handlers: w.Handlers()})
 	if err != nil {
 		return err

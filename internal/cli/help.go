@@ -52,7 +52,7 @@ only add: their order means nothing, and one inside another widens it.
 
 The program itself, its interpreter and its libraries are granted by
 themselves, file by file. Everything after the program's name is the program's.
-A program named like a command (run, doctor, rights, help, version) is started
+A program named like a command (run, doctor, rights, ps, help, version) is started
 with capsicum -- NAME.
 `
 

@@ -28,6 +28,8 @@ var verbs = []verb{
 		func() command { return &doctorCmd{} }},
 	{"rights", "List the rights and the named sets of them.", "name", unlimited,
 		func() command { return &rightsCmd{} }},
+	{"ps", "List confined processes: their form, capability mode, and the rights of limited descriptors.", "pid", unlimited,
+		func() command { return &psCmd{} }},
 	{"help", "Show help: capsicum help [topic].", "topic", 1,
 		func() command { return &helpCmd{} }},
 	{"version", "Show the version.", "", 0,
