@@ -40,8 +40,8 @@ func nameCalls() map[string]nameCall {
 		"fchmodat":   {0, 1, -1, false, false, needing(rights.Fchmodat), chmodAt},
 		"fchmodat2":  {0, 1, 3, true, false, needing(rights.Fchmodat), chmodAt},
 		"fchownat":   {0, 1, 4, true, false, needing(rights.Fchownat), chownAt},
-		"utimensat":  {0, 1, 3, true, true, needing(rights.Futimesat), utimesAt(timespecs)},
-		"futimesat":  {0, 1, -1, false, true, needing(rights.Futimesat), utimesAt(timevals)},
+		"utimensat":  {0, 1, 3, true, true, needing(rights.Futimesat), utimesAt(supervisor.Timespecs)},
+		"futimesat":  {0, 1, -1, false, true, needing(rights.Futimesat), utimesAt(supervisor.Timevals)},
 		"mkdirat":    {0, 1, -1, false, false, needing(rights.Mkdirat), mkdirAt},
 		"mknodat":    {0, 1, -1, false, false, mknodNeeds, mknodAt},
 		"symlinkat":  {1, 2, -1, false, false, needing(rights.Symlinkat), symlinkAt},
@@ -238,9 +238,9 @@ func chownAt(c *call, p *place, name string) (int64, error) {
 
 // utimesAt sets times, which read copies. A null name means the descriptor itself,
 // without any flag.
-func utimesAt(read func(*call) ([]unix.Timespec, error)) func(*call, *place, string) (int64, error) {
+func utimesAt(read func(*supervisor.Call, uint64) ([]unix.Timespec, error)) func(*call, *place, string) (int64, error) {
 	return func(c *call, p *place, name string) (int64, error) {
-		times, err := read(c)
+		times, err := read(c.Call, c.Arg(2))
 		if err != nil {
 			return 0, err
 		}

@@ -1,8 +1,6 @@
 package capmode
 
 import (
-	"bytes"
-	"encoding/binary"
 	"io/fs"
 
 	"golang.org/x/sys/unix"
@@ -14,20 +12,14 @@ import (
 )
 
 // opening is what openat and openat2 ask for.
-type opening struct{ flags, mode, resolve uint64 }
-
-const openFlags = unix.O_ACCMODE | unix.O_CREAT | unix.O_EXCL | unix.O_NOCTTY | unix.O_TRUNC | unix.O_APPEND | unix.O_NONBLOCK |
-	unix.O_DSYNC | unix.O_ASYNC | unix.O_DIRECT | 0x8000 /* O_LARGEFILE */ | unix.O_DIRECTORY | unix.O_NOFOLLOW |
-	unix.O_NOATIME | unix.O_CLOEXEC | unix.O_SYNC | unix.O_PATH | unix.O_TMPFILE
-
-func (o opening) has(bits uint64) bool { return o.flags&bits == bits }
+type opening struct{ supervisor.Opening }
 
 // needs is what the opening asks of the directory.
 func (o opening) needs() rights.Set {
-	access := o.flags & unix.O_ACCMODE
+	access := o.Flags & unix.O_ACCMODE
 	return rights.ForOpen(rights.OpenMode{
-		Read: access != unix.O_WRONLY, Write: access != unix.O_RDONLY, Append: o.has(unix.O_APPEND), Truncate: o.has(unix.O_TRUNC),
-		Create: o.has(unix.O_CREAT), Sync: o.flags&(unix.O_SYNC|unix.O_DSYNC) != 0, Path: o.has(unix.O_PATH), Tmpfile: o.has(unix.O_TMPFILE),
+		Read: access != unix.O_WRONLY, Write: access != unix.O_RDONLY, Append: o.Has(unix.O_APPEND), Truncate: o.Has(unix.O_TRUNC),
+		Create: o.Has(unix.O_CREAT), Sync: o.Flags&(unix.O_SYNC|unix.O_DSYNC) != 0, Path: o.Has(unix.O_PATH), Tmpfile: o.Has(unix.O_TMPFILE),
 	})
 }
 
@@ -35,41 +27,18 @@ func openAt(c *call) supervisor.Result {
 	if r, ok := c.free(c.Fd(0)); ok {
 		return r
 	}
-	o := opening{flags: uint64(uint32(c.Int(2))) & openFlags}
-	if o.has(unix.O_CREAT) || o.has(unix.O_TMPFILE) {
-		o.mode = c.Arg(3) & 0o7777
-	}
-	if o.has(unix.O_PATH) {
-		o.flags &= unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	}
-	return o.open(c)
+	return opening{supervisor.PlainOpening(c.Arg(2), c.Arg(3))}.open(c)
 }
 
 func openAt2(c *call) supervisor.Result {
 	if r, ok := c.free(c.Fd(0)); ok {
 		return r
 	}
-	const known = unix.SizeofOpenHow
-	size := c.Arg(3)
-	switch {
-	case size < known:
-		return supervisor.Errno(unix.EINVAL)
-	case size > 4096:
-		return supervisor.Errno(unix.E2BIG)
-	}
-	raw, err := c.Bytes(c.Arg(2), int(size))
+	o, err := supervisor.OpenHow(c.Call)
 	if err != nil {
 		return fail(err)
 	}
-	if len(bytes.Trim(raw[known:], "\x00")) > 0 {
-		return supervisor.Errno(unix.E2BIG)
-	}
-	u := func(i int) uint64 { return binary.NativeEndian.Uint64(raw[8*i:]) }
-	o := opening{flags: u(0), mode: u(1), resolve: u(2)}
-	if o.flags&^openFlags != 0 {
-		return supervisor.Errno(unix.EINVAL)
-	}
-	return o.open(c)
+	return opening{o}.open(c)
 }
 
 // open opens beneath the directory. The file gets the directory's rights.
@@ -92,7 +61,7 @@ func (o opening) open(c *call) supervisor.Result {
 	}
 	defer f.Close()
 	if p.caps.IsFull() {
-		n, err := c.Put(f, -1, o.has(unix.O_CLOEXEC))
+		n, err := c.Put(f, -1, o.Has(unix.O_CLOEXEC))
 		if err != nil {
 			return fail(err)
 		}
@@ -100,20 +69,20 @@ func (o opening) open(c *call) supervisor.Result {
 	}
 	t := c.table()
 	defer t.Unlock()
-	return c.give(t, f, p.caps, 0, o.has(unix.O_CLOEXEC))
+	return c.give(t, f, p.caps, 0, o.Has(unix.O_CLOEXEC))
 }
 
 // carryOut opens name. A descriptor without access cannot be put into another
 // process; where one was asked for, one for reading takes its place, which needs
 // the same right.
 func (o opening) carryOut(c *call, p *place, name string) (*sys.FD, error) {
-	flags := o.flags | unix.O_NOCTTY
-	if o.has(unix.O_PATH) {
+	flags := o.Flags | unix.O_NOCTTY
+	if o.Has(unix.O_PATH) {
 		flags = flags&^unix.O_PATH | unix.O_RDONLY | unix.O_NONBLOCK
 	}
 	var f *sys.FD
 	err := c.Blocking(func() (err error) {
-		f, err = p.openOnce(c, name, flags, o.mode, o.resolve)
+		f, err = p.openOnce(c, name, flags, o.Mode, o.Resolve)
 		return err
 	})
 	return f, err

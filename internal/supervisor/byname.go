@@ -21,9 +21,9 @@ func nameHandlers() []answer {
 		{"lchown", onName(at{cwd, 0}, notFollowed, toChown, chownTo(1))},
 		{"fchownat", known(4, linkFlags, onName(at{0, 1}, atFlags(4), toChown, chownTo(2)))},
 		{"utime", onName(at{cwd, 0}, followed, toSetTimes, timesTo(1, secondsPair))},
-		{"utimes", onName(at{cwd, 0}, followed, toSetTimes, timesTo(1, timevals))},
-		{"futimesat", onNameOrFD(at{0, 1}, noFlags, toSetTimes, timesTo(2, timevals))},
-		{"utimensat", known(3, linkFlags, onNameOrFD(at{0, 1}, atFlags(3), toSetTimes, timesTo(2, timespecs)))},
+		{"utimes", onName(at{cwd, 0}, followed, toSetTimes, timesTo(1, Timevals))},
+		{"futimesat", onNameOrFD(at{0, 1}, noFlags, toSetTimes, timesTo(2, Timevals))},
+		{"utimensat", known(3, linkFlags, onNameOrFD(at{0, 1}, atFlags(3), toSetTimes, timesTo(2, Timespecs)))},
 		{"truncate", onName(at{cwd, 0}, followed, toTruncate, truncateTo)},
 		{"stat", onName(at{cwd, 0}, followed, toStat, statTo(1))},
 		{"lstat", onName(at{cwd, 0}, notFollowed, toStat, statTo(1))},
@@ -49,12 +49,12 @@ func nameHandlers() []answer {
 		{"lremovexattr", nameAttr(at{cwd, 0}, notFollowed, removeName, 1, plainArgs(-1, -1, -1))},
 		{"removexattrat", known(2, linkFlags, nameAttr(at{0, 1}, atFlags(2), removeName, 3, plainArgs(-1, -1, -1)))},
 
-		{"open", opensByName(at{cwd, 0}, func(c *Call) (opening, error) { return plainOpening(c.Arg(1), c.Arg(2)), nil })},
-		{"openat", opensByName(at{0, 1}, func(c *Call) (opening, error) { return plainOpening(c.Arg(2), c.Arg(3)), nil })},
-		{"creat", opensByName(at{cwd, 0}, func(c *Call) (opening, error) {
-			return plainOpening(unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.Arg(1)), nil
+		{"open", opensByName(at{cwd, 0}, func(c *Call) (Opening, error) { return PlainOpening(c.Arg(1), c.Arg(2)), nil })},
+		{"openat", opensByName(at{0, 1}, func(c *Call) (Opening, error) { return PlainOpening(c.Arg(2), c.Arg(3)), nil })},
+		{"creat", opensByName(at{cwd, 0}, func(c *Call) (Opening, error) {
+			return PlainOpening(unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.Arg(1)), nil
 		})},
-		{"openat2", opensByName(at{0, 1}, openHow)},
+		{"openat2", opensByName(at{0, 1}, OpenHow)},
 	}
 }
 
@@ -216,13 +216,13 @@ func watchCall(c *Call) Result {
 
 // opensByName opens where only the supervisor can withhold truncation. All
 // rights are judged here, because the supervisor is under no Landlock rule.
-func opensByName(a at, decode func(*Call) (opening, error)) Handler {
+func opensByName(a at, decode func(*Call) (Opening, error)) Handler {
 	return func(c *Call) Result {
 		o, err := decode(c)
 		if err != nil {
 			return Fail(err)
 		}
-		if o.resolve != 0 || o.has(unix.O_TMPFILE) && !o.writes() || o.has(unix.O_CREAT) && o.has(unix.O_DIRECTORY) {
+		if o.Resolve != 0 || o.Has(unix.O_TMPFILE) && !o.writes() || o.Has(unix.O_CREAT) && o.Has(unix.O_DIRECTORY) {
 			return Errno(unix.EINVAL)
 		}
 		n, err := a.read(c)
@@ -237,7 +237,7 @@ func opensByName(a at, decode func(*Call) (opening, error)) Handler {
 			if err != nil {
 				return Fail(err)
 			}
-			return FD(fd, o.has(unix.O_CLOEXEC))
+			return FD(fd, o.Has(unix.O_CLOEXEC))
 		}
 		return Errno(unix.EAGAIN)
 	}
@@ -245,21 +245,21 @@ func opensByName(a at, decode func(*Call) (opening, error)) Handler {
 
 // openName opens what n means, or makes it. again says that it appeared or
 // vanished meanwhile.
-func (o opening) openName(c *Call, n named) (fd *sys.FD, again bool, err error) {
+func (o Opening) openName(c *Call, n named) (fd *sys.FD, again bool, err error) {
 	var how Walk
-	if o.has(unix.O_NOFOLLOW) || o.has(unix.O_CREAT) && o.has(unix.O_EXCL) {
+	if o.Has(unix.O_NOFOLLOW) || o.Has(unix.O_CREAT) && o.Has(unix.O_EXCL) {
 		how = NoFollow
 	}
 	f, err := c.s.namei.Resolve(c, n.dir, n.name, how)
 	switch {
-	case errors.Is(err, unix.ENOENT) && o.has(unix.O_CREAT):
+	case errors.Is(err, unix.ENOENT) && o.Has(unix.O_CREAT):
 		fd, err = o.makeName(c, n)
-		return fd, err == unix.EEXIST && !o.has(unix.O_EXCL), err
+		return fd, err == unix.EEXIST && !o.Has(unix.O_EXCL), err
 	case err != nil:
 		return nil, false, err
 	}
 	defer f.Close()
-	if o.has(unix.O_CREAT) && o.has(unix.O_EXCL) {
+	if o.Has(unix.O_CREAT) && o.Has(unix.O_EXCL) {
 		return nil, false, unix.EEXIST
 	}
 	fd, err = o.openFound(c, f)
@@ -267,7 +267,7 @@ func (o opening) openName(c *Call, n named) (fd *sys.FD, again bool, err error) 
 }
 
 // openFound opens an existing object through our descriptor of it.
-func (o opening) openFound(c *Call, f *Found) (*sys.FD, error) {
+func (o Opening) openFound(c *Call, f *Found) (*sys.FD, error) {
 	mode, err := modeOf(f.Object.Int())
 	if err != nil {
 		return nil, err
@@ -281,18 +281,18 @@ func (o opening) openFound(c *Call, f *Found) (*sys.FD, error) {
 	if err := c.ownTerminal(f.Object.Int()); err != nil {
 		return nil, err
 	}
-	if o.has(unix.O_PATH) {
+	if o.Has(unix.O_PATH) {
 		return nil, unix.EACCES // such a descriptor cannot be handed over
 	}
 	name, err := c.link(f.Object)
 	if err != nil {
 		return nil, err
 	}
-	flags := int(o.flags)&^(unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW) | unix.O_NOCTTY | unix.O_CLOEXEC
+	flags := int(o.Flags)&^(unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW) | unix.O_NOCTTY | unix.O_CLOEXEC
 	var got int
 	c.Yield() // a FIFO waits for its other end
 	err = c.As(func() error {
-		return c.Blocking(func() (err error) { got, err = unix.Open(name, flags, uint32(o.mode)); return err })
+		return c.Blocking(func() (err error) { got, err = unix.Open(name, flags, uint32(o.Mode)); return err })
 	})
 	if err != nil {
 		return nil, err
@@ -313,7 +313,7 @@ func mayOpen(e *plan.Entry, needs rights.Set) error {
 }
 
 // makeName makes a file where there was none.
-func (o opening) makeName(c *Call, n named) (*sys.FD, error) {
+func (o Opening) makeName(c *Call, n named) (*sys.FD, error) {
 	f, err := c.s.namei.Resolve(c, n.dir, n.name, Create)
 	if err != nil {
 		return nil, err
@@ -328,8 +328,8 @@ func (o opening) makeName(c *Call, n named) (*sys.FD, error) {
 	var got int
 	err = c.AsCreator(func() error {
 		return sys.Retry(func() (err error) {
-			flags := int(o.flags) | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_NOCTTY | unix.O_CLOEXEC
-			got, err = unix.Openat(f.Parent.Int(), f.Name, flags, uint32(o.mode))
+			flags := int(o.Flags) | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_NOCTTY | unix.O_CLOEXEC
+			got, err = unix.Openat(f.Parent.Int(), f.Name, flags, uint32(o.Mode))
 			return err
 		})
 	})

@@ -20,9 +20,9 @@ func metaHandlers() []answer {
 		{"lchown", onObject(at{cwd, 0}, notFollowed, chowns(1))},
 		{"fchownat", known(4, linkFlags, onObject(at{0, 1}, atFlags(4), chowns(2)))},
 		{"utime", timed(at{cwd, 0}, 1, noFlags, secondsPair)},
-		{"utimes", timed(at{cwd, 0}, 1, noFlags, timevals)},
-		{"futimesat", timed(at{0, 1}, 2, noFlags, timevals)},
-		{"utimensat", known(3, linkFlags, timed(at{0, 1}, 2, atFlags(3), timespecs))},
+		{"utimes", timed(at{cwd, 0}, 1, noFlags, Timevals)},
+		{"futimesat", timed(at{0, 1}, 2, noFlags, Timevals)},
+		{"utimensat", known(3, linkFlags, timed(at{0, 1}, 2, atFlags(3), Timespecs))},
 		{"truncate", onObject(at{cwd, 0}, followed, truncates)},
 		{"inotify_add_watch", watches},
 	}
@@ -128,7 +128,8 @@ func secondsPair(c *Call, addr uint64) ([]unix.Timespec, error) {
 	return []unix.Timespec{{Sec: w[0]}, {Sec: w[1]}}, nil
 }
 
-func timevals(c *Call, addr uint64) ([]unix.Timespec, error) {
+// Timevals copies the two times of utimes and futimesat, which 0 makes now.
+func Timevals(c *Call, addr uint64) ([]unix.Timespec, error) {
 	if addr == 0 {
 		return now(), nil
 	}
@@ -142,7 +143,8 @@ func timevals(c *Call, addr uint64) ([]unix.Timespec, error) {
 	return []unix.Timespec{{Sec: w[0], Nsec: 1000 * w[1]}, {Sec: w[2], Nsec: 1000 * w[3]}}, nil
 }
 
-func timespecs(c *Call, addr uint64) ([]unix.Timespec, error) {
+// Timespecs copies the two times of utimensat, which 0 makes now.
+func Timespecs(c *Call, addr uint64) ([]unix.Timespec, error) {
 	if addr == 0 {
 		return now(), nil
 	}

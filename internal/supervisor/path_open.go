@@ -14,12 +14,12 @@ import (
 
 func openHandlers() []answer {
 	return []answer{
-		{"open", opens(at{cwd, 0}, func(c *Call) (opening, error) { return plainOpening(c.Arg(1), c.Arg(2)), nil })},
-		{"openat", opens(at{0, 1}, func(c *Call) (opening, error) { return plainOpening(c.Arg(2), c.Arg(3)), nil })},
-		{"creat", opens(at{cwd, 0}, func(c *Call) (opening, error) {
-			return plainOpening(unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.Arg(1)), nil
+		{"open", opens(at{cwd, 0}, func(c *Call) (Opening, error) { return PlainOpening(c.Arg(1), c.Arg(2)), nil })},
+		{"openat", opens(at{0, 1}, func(c *Call) (Opening, error) { return PlainOpening(c.Arg(2), c.Arg(3)), nil })},
+		{"creat", opens(at{cwd, 0}, func(c *Call) (Opening, error) {
+			return PlainOpening(unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.Arg(1)), nil
 		})},
-		{"openat2", opens(at{0, 1}, openHow)},
+		{"openat2", opens(at{0, 1}, OpenHow)},
 	}
 }
 
@@ -27,9 +27,9 @@ func openHandlers() []answer {
 // and creating.
 const createTries = 32
 
-// opening is what an open asks for.
-type opening struct {
-	flags, mode, resolve uint64
+// Opening is what an open asks for.
+type Opening struct {
+	Flags, Mode, Resolve uint64 // as in openat2(2)
 }
 
 const (
@@ -39,42 +39,45 @@ const (
 		unix.O_NOATIME | unix.O_CLOEXEC | unix.O_SYNC | unix.O_PATH | unix.O_TMPFILE | unix.O_LARGEFILE
 )
 
-// plainOpening is open's and openat's: what they do not know they ignore.
-func plainOpening(flags, mode uint64) opening {
+// PlainOpening is open's and openat's: what they do not know they ignore.
+func PlainOpening(flags, mode uint64) Opening {
 	flags = uint64(uint32(flags)) & openFlags
 	if flags&unix.O_PATH != 0 {
 		flags &= pathFlags
 	}
-	return opening{flags: flags, mode: mode & 0o7777}
+	o := Opening{Flags: flags}
+	if o.creates() {
+		o.Mode = mode & 0o7777
+	}
+	return o
 }
 
-// openHow copies the structure of openat2. What is beyond the known fields must
+// OpenHow copies the structure of openat2. What is beyond the known fields must
 // be zero.
-func openHow(c *Call) (opening, error) {
+func OpenHow(c *Call) (Opening, error) {
 	const known = unix.SizeofOpenHow
 	size := c.Arg(3)
 	switch {
 	case size < known:
-		return opening{}, unix.EINVAL
+		return Opening{}, unix.EINVAL
 	case size > 4096:
-		return opening{}, unix.E2BIG
+		return Opening{}, unix.E2BIG
 	}
 	b, err := c.Bytes(c.Arg(2), int(size))
 	if err != nil {
-		return opening{}, err
+		return Opening{}, err
 	}
 	if len(bytes.Trim(b[known:], "\x00")) > 0 {
-		return opening{}, unix.E2BIG
+		return Opening{}, unix.E2BIG
 	}
 	u := func(i int) uint64 { return binary.NativeEndian.Uint64(b[8*i:]) }
-	o := opening{flags: u(0), mode: u(1), resolve: u(2)}
-	creates := o.flags&unix.O_CREAT != 0 || o.flags&unix.O_TMPFILE == unix.O_TMPFILE
+	o := Opening{Flags: u(0), Mode: u(1), Resolve: u(2)}
 	switch {
-	case o.flags&^openFlags != 0, o.flags&unix.O_PATH != 0 && o.flags&^pathFlags != 0,
-		o.mode&^0o7777 != 0, !creates && o.mode != 0,
-		o.resolve&unix.RESOLVE_BENEATH != 0 && o.resolve&unix.RESOLVE_IN_ROOT != 0:
+	case o.Flags&^openFlags != 0, o.Flags&unix.O_PATH != 0 && o.Flags&^pathFlags != 0,
+		o.Mode&^0o7777 != 0, !o.creates() && o.Mode != 0,
+		o.Resolve&unix.RESOLVE_BENEATH != 0 && o.Resolve&unix.RESOLVE_IN_ROOT != 0:
 		return o, unix.EINVAL
-	case o.resolve&resolveCached != 0:
+	case o.Resolve&resolveCached != 0:
 		return o, unix.EAGAIN // always allowed: the caller tries again without
 	}
 	return o, nil
@@ -83,23 +86,26 @@ func openHow(c *Call) (opening, error) {
 // resolveCached is RESOLVE_CACHED.
 const resolveCached = 0x20
 
-func (o opening) has(bit uint64) bool { return o.flags&bit == bit }
+// Has reports whether all bits of a flag are set.
+func (o Opening) Has(bit uint64) bool { return o.Flags&bit == bit }
 
-func (o opening) reads() bool  { return o.flags&unix.O_ACCMODE != unix.O_WRONLY }
-func (o opening) writes() bool { return o.flags&unix.O_ACCMODE != unix.O_RDONLY }
+func (o Opening) creates() bool { return o.Has(unix.O_CREAT) || o.Has(unix.O_TMPFILE) }
+
+func (o Opening) reads() bool  { return o.Flags&unix.O_ACCMODE != unix.O_WRONLY }
+func (o Opening) writes() bool { return o.Flags&unix.O_ACCMODE != unix.O_RDONLY }
 
 // needs is rights.ForOpen without what no mount can tell at open: an open file
 // without Seek or Fsync is refused these calls, not the opening.
-func (o opening) needs() rights.Set {
+func (o Opening) needs() rights.Set {
 	return rights.ForOpen(rights.OpenMode{
-		Read: o.reads(), Write: o.writes(), Truncate: o.has(unix.O_TRUNC), Append: true,
-		Path: o.has(unix.O_PATH), Tmpfile: o.has(unix.O_TMPFILE),
+		Read: o.reads(), Write: o.writes(), Truncate: o.Has(unix.O_TRUNC), Append: true,
+		Path: o.Has(unix.O_PATH), Tmpfile: o.Has(unix.O_TMPFILE),
 	})
 }
 
 // needsToMake is needs for a file that is made with O_EXCL: there is nothing in
 // it to cut.
-func (o opening) needsToMake() rights.Set {
+func (o Opening) needsToMake() rights.Set {
 	n := o.needs()
 	n.Set(rights.Create)
 	n.Clear(rights.Ftruncate)
@@ -107,7 +113,7 @@ func (o opening) needsToMake() rights.Set {
 }
 
 // needsOf is needs for an object of this mode: only regular files are cut.
-func (o opening) needsOf(mode uint32) rights.Set {
+func (o Opening) needsOf(mode uint32) rights.Set {
 	n := o.needs()
 	if !isType(mode, unix.S_IFREG) {
 		n.Clear(rights.Ftruncate)
@@ -115,17 +121,17 @@ func (o opening) needsOf(mode uint32) rights.Set {
 	return n
 }
 
-func opens(a at, decode func(*Call) (opening, error)) Handler {
+func opens(a at, decode func(*Call) (Opening, error)) Handler {
 	return func(c *Call) Result {
 		o, err := decode(c)
 		if err != nil {
 			return Fail(err)
 		}
-		if o.has(unix.O_TMPFILE) && (!o.writes() || o.has(unix.O_CREAT)) ||
-			o.flags&unix.O_TMPFILE&^unix.O_DIRECTORY != 0 && !o.has(unix.O_TMPFILE) {
+		if o.Has(unix.O_TMPFILE) && (!o.writes() || o.Has(unix.O_CREAT)) ||
+			o.Flags&unix.O_TMPFILE&^unix.O_DIRECTORY != 0 && !o.Has(unix.O_TMPFILE) {
 			return Errno(unix.EINVAL)
 		}
-		if o.has(unix.O_CREAT) && o.has(unix.O_DIRECTORY) {
+		if o.Has(unix.O_CREAT) && o.Has(unix.O_DIRECTORY) {
 			return Errno(unix.EINVAL)
 		}
 		n, err := a.read(c)
@@ -136,17 +142,17 @@ func opens(a at, decode func(*Call) (opening, error)) Handler {
 		if err != nil {
 			return Fail(err)
 		}
-		return FD(fd, o.has(unix.O_CLOEXEC))
+		return FD(fd, o.Has(unix.O_CLOEXEC))
 	}
 }
 
 // open walks n and opens what is there. A name that is to be created is tried
 // again when it appears meanwhile.
-func (o opening) open(c *Call, n named) (*sys.FD, error) {
-	opts := lookup.Options{Follow: !o.has(unix.O_NOFOLLOW), Restrict: o.resolve}
-	if o.has(unix.O_CREAT) {
+func (o Opening) open(c *Call, n named) (*sys.FD, error) {
+	opts := lookup.Options{Follow: !o.Has(unix.O_NOFOLLOW), Restrict: o.Resolve}
+	if o.Has(unix.O_CREAT) {
 		opts.Mode = lookup.Create
-		opts.Follow = opts.Follow && !o.has(unix.O_EXCL)
+		opts.Follow = opts.Follow && !o.Has(unix.O_EXCL)
 	}
 	for range createTries {
 		obj, err := n.find(c, opts)
@@ -163,22 +169,22 @@ func (o opening) open(c *Call, n named) (*sys.FD, error) {
 }
 
 // take opens or creates what the walk found. again says that it changed.
-func (o opening) take(c *Call, obj *lookup.Object) (fd *sys.FD, again bool, err error) {
-	if o.has(unix.O_CREAT) && strings.HasSuffix(obj.Name, "/") {
+func (o Opening) take(c *Call, obj *lookup.Object) (fd *sys.FD, again bool, err error) {
+	if o.Has(unix.O_CREAT) && strings.HasSuffix(obj.Name, "/") {
 		return nil, false, unix.EISDIR
 	}
 	if obj.FD() < 0 {
 		fd, err = o.create(c, obj)
-		return fd, err == unix.EEXIST && !o.has(unix.O_EXCL), err
+		return fd, err == unix.EEXIST && !o.Has(unix.O_EXCL), err
 	}
-	if o.has(unix.O_CREAT | unix.O_EXCL) {
+	if o.Has(unix.O_CREAT | unix.O_EXCL) {
 		return nil, false, unix.EEXIST
 	}
 	fd, err = o.existing(c, obj)
 	return fd, false, err
 }
 
-func (o opening) create(c *Call, obj *lookup.Object) (*sys.FD, error) {
+func (o Opening) create(c *Call, obj *lookup.Object) (*sys.FD, error) {
 	if err := lacks(&obj.Dir, o.needsToMake(), unix.EACCES); err != nil {
 		return nil, err
 	}
@@ -188,8 +194,8 @@ func (o opening) create(c *Call, obj *lookup.Object) (*sys.FD, error) {
 	var n int
 	err := c.AsCreator(func() error {
 		return sys.Retry(func() (err error) {
-			flags := int(o.flags) | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_NOCTTY | unix.O_CLOEXEC
-			n, err = unix.Openat(obj.DirFD(), obj.Name, flags, uint32(o.mode))
+			flags := int(o.Flags) | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_NOCTTY | unix.O_CLOEXEC
+			n, err = unix.Openat(obj.DirFD(), obj.Name, flags, uint32(o.Mode))
 			return err
 		})
 	})
@@ -201,7 +207,7 @@ func (o opening) create(c *Call, obj *lookup.Object) (*sys.FD, error) {
 
 // existing opens the object itself, through our descriptor of it: the name may
 // mean something else by now.
-func (o opening) existing(c *Call, obj *lookup.Object) (*sys.FD, error) {
+func (o Opening) existing(c *Call, obj *lookup.Object) (*sys.FD, error) {
 	mode, err := modeOf(obj.FD())
 	if err != nil {
 		return nil, err
@@ -215,8 +221,8 @@ func (o opening) existing(c *Call, obj *lookup.Object) (*sys.FD, error) {
 	if err := stickyCreate(c, o, obj); err != nil {
 		return nil, err
 	}
-	flags := int(o.flags)&^(unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW) | unix.O_NOCTTY | unix.O_CLOEXEC
-	if o.has(unix.O_PATH) {
+	flags := int(o.Flags)&^(unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW) | unix.O_NOCTTY | unix.O_CLOEXEC
+	if o.Has(unix.O_PATH) {
 		// A descriptor without access cannot be put into another process. One
 		// for reading can do all that it could, where reading is granted.
 		flags = flags&^unix.O_PATH | unix.O_RDONLY | unix.O_NONBLOCK
@@ -229,13 +235,13 @@ func (o opening) existing(c *Call, obj *lookup.Object) (*sys.FD, error) {
 	}
 	var n int
 	name := sys.FDName(obj.FD())
-	if isType(mode, unix.S_IFREG) || isType(mode, unix.S_IFDIR) || o.has(unix.O_NONBLOCK) {
+	if isType(mode, unix.S_IFREG) || isType(mode, unix.S_IFDIR) || o.Has(unix.O_NONBLOCK) {
 		as := c.As
-		if o.has(unix.O_TMPFILE) {
+		if o.Has(unix.O_TMPFILE) {
 			as = c.AsCreator
 		}
 		err = sys.Retry(func() error {
-			return as(func() (err error) { n, err = unix.Open(name, flags, uint32(o.mode)); return err })
+			return as(func() (err error) { n, err = unix.Open(name, flags, uint32(o.Mode)); return err })
 		})
 	} else {
 		c.Yield() // a FIFO waits for its other end
@@ -250,20 +256,20 @@ func (o opening) existing(c *Call, obj *lookup.Object) (*sys.FD, error) {
 }
 
 // fits refuses what no rights can make right.
-func (o opening) fits(mode uint32) error {
+func (o Opening) fits(mode uint32) error {
 	switch {
 	case isType(mode, unix.S_IFLNK):
-		if o.has(unix.O_PATH) {
+		if o.Has(unix.O_PATH) {
 			// Such a descriptor cannot be handed over. The errno is the one by
 			// which tar and cp know that a link's mode cannot be changed.
 			return unix.EOPNOTSUPP
 		}
 		return unix.ELOOP
 	case isType(mode, unix.S_IFDIR):
-		if o.has(unix.O_CREAT) || o.writes() && !o.has(unix.O_TMPFILE) {
+		if o.Has(unix.O_CREAT) || o.writes() && !o.Has(unix.O_TMPFILE) {
 			return unix.EISDIR
 		}
-	case o.has(unix.O_DIRECTORY):
+	case o.Has(unix.O_DIRECTORY):
 		return unix.ENOTDIR
 	case isType(mode, unix.S_IFSOCK):
 		return unix.ENXIO
@@ -272,7 +278,7 @@ func (o opening) fits(mode uint32) error {
 }
 
 // allowed judges an open of an existing object.
-func (o opening) allowed(c *Call, obj *lookup.Object, mode uint32) error {
+func (o Opening) allowed(c *Call, obj *lookup.Object, mode uint32) error {
 	place := &obj.Place
 	if obj.Magic != nil {
 		return o.reopens(c, obj, mode)
@@ -294,7 +300,7 @@ func (o opening) allowed(c *Call, obj *lookup.Object, mode uint32) error {
 
 // reopens judges an open through a link of /proc: it gives no more than the
 // descriptor has, or the grant.
-func (o opening) reopens(c *Call, obj *lookup.Object, mode uint32) error {
+func (o Opening) reopens(c *Call, obj *lookup.Object, mode uint32) error {
 	if !obj.Outside && lacks(&obj.Place, o.needsOf(mode), unix.EACCES) == nil &&
 		!isType(mode, unix.S_IFCHR) && !isType(mode, unix.S_IFBLK) {
 		return nil
@@ -303,7 +309,7 @@ func (o opening) reopens(c *Call, obj *lookup.Object, mode uint32) error {
 	if err != nil {
 		return err
 	}
-	if o.has(unix.O_TRUNC) && isType(mode, unix.S_IFREG) {
+	if o.Has(unix.O_TRUNC) && isType(mode, unix.S_IFREG) {
 		// A descriptor for writing whose grant lacks this cannot be cut either.
 		entry, err := c.names().entryOf(obj.FD())
 		if err != nil {
@@ -313,7 +319,7 @@ func (o opening) reopens(c *Call, obj *lookup.Object, mode uint32) error {
 			return unix.EACCES
 		}
 	}
-	if o.has(unix.O_PATH) || o.has(unix.O_TMPFILE) || o.reads() && !have.read || (o.writes() || o.has(unix.O_TRUNC)) && !have.write {
+	if o.Has(unix.O_PATH) || o.Has(unix.O_TMPFILE) || o.reads() && !have.read || (o.writes() || o.Has(unix.O_TRUNC)) && !have.write {
 		return unix.EACCES
 	}
 	return nil
@@ -349,8 +355,8 @@ func (c *Call) ownTerminal(fd int) error {
 
 // stickyCreate is what fs.protected_fifos and fs.protected_regular say about
 // O_CREAT of somebody else's file in a directory like /tmp.
-func stickyCreate(c *Call, o opening, obj *lookup.Object) error {
-	if !o.has(unix.O_CREAT) || obj.DirFD() < 0 {
+func stickyCreate(c *Call, o Opening, obj *lookup.Object) error {
+	if !o.Has(unix.O_CREAT) || obj.DirFD() < 0 {
 		return nil
 	}
 	var dir, st unix.Stat_t

@@ -333,11 +333,11 @@ func (c *Call) access(link string, object int) (access, error) {
 
 // opensProc judges an open of a file of /proc. Those of a process are left to
 // the kernel's own rules; the machine's are read only.
-func (o opening) opensProc(place *lookup.Place) error {
-	if (o.writes() || o.has(unix.O_TRUNC)) && !writable(place.Proc) {
+func (o Opening) opensProc(place *lookup.Place) error {
+	if (o.writes() || o.Has(unix.O_TRUNC)) && !writable(place.Proc) {
 		return unix.EACCES
 	}
-	if o.has(unix.O_TMPFILE) {
+	if o.Has(unix.O_TMPFILE) {
 		return unix.EOPNOTSUPP
 	}
 	return nil
