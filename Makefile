@@ -13,7 +13,7 @@ ARM64 = GOOS=linux GOARCH=arm64
 # The systems that a pure package must compile on.
 ELSEWHERE = freebsd darwin openbsd windows
 
-.PHONY: help build c c-test test test-root escape conformance kernels bench fuzz lint generate check install clean deps
+.PHONY: help build c c-test test test-root escape conformance kernels realworld bench fuzz lint generate check install clean deps
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 12
@@ -42,6 +42,9 @@ conformance: ## every case of Capsicum in every column, and a table
 kernels: ## a check list under Debian's stock kernels, in an emulated machine
 	test/kernels/run
 
+realworld: ## programs with Capsicum code of their own, from Debian's sources, confined
+	test/realworld/run
+
 bench: build ## side by side with plain execution, bubblewrap and firejail
 	$(GO) run ./bench
 
@@ -63,7 +66,7 @@ lint: ## gofmt, vet, staticcheck, the other architecture and systems
 		echo "vet $$pkgs for $$os"; GOOS=$$os $(GO) vet $$pkgs || exit 1; \
 	done
 	$(GO) tool staticcheck ./...
-	@for f in .ci/run script/* test/kernels/run test/kernels/init test/kernels/check; do sh -n "$$f" || exit 1; done
+	@for f in .ci/run script/* test/kernels/run test/kernels/init test/kernels/check test/realworld/run; do sh -n "$$f" || exit 1; done
 	bash -n completions/capsicum.bash
 
 generate: ## what is written by programs: call numbers, docs/syscalls.md
