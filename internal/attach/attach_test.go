@@ -46,6 +46,7 @@ var cases = map[string]func() error{
 	"closed standard fds": closedStandard,
 	"another user":        anotherUser,
 	"not dumpable":        notDumpable,
+	"told of":             toldOf,
 }
 
 // TestCases runs every case as whoever runs the test, and as an ordinary user.

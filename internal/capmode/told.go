@@ -10,8 +10,13 @@ import (
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
-// maxTold is of how many processes, and of how many descriptors of each, a report is.
-const maxTold = 4096
+// How much a report has at most: what it costs is the supervisor's time and memory.
+const (
+	maxTold  = 4096    // processes
+	maxSlots = 1 << 14 // descriptors of all of them
+	maxForks = 256     // whose children are unknown
+	maxEach  = 256     // descriptors of such a child
+)
 
 // Report tells which processes there are, and what each has limited. It stops nobody:
 // tables are locked one after the other, for as long as copying one takes.
@@ -26,9 +31,11 @@ func (w *Warden) Report() (a roster.Answer) {
 		all = append(all, p)
 	}
 	w.mu.Unlock()
+	left := maxSlots
 	for _, p := range all {
 		s := roster.Served{PID: p.pid, Mode: p.table.Mode()}
-		slots, cut := p.copySlots()
+		slots, cut := p.copySlots(left)
+		left -= len(slots)
 		// Opened again: the process may be forgotten meanwhile.
 		n, err := unix.PidfdOpen(p.pid, 0)
 		life := sys.NewFD(-1)
@@ -36,31 +43,37 @@ func (w *Warden) Report() (a roster.Answer) {
 			life = sys.NewFD(n)
 		}
 		for _, l := range slots {
-			if d := l.told(); !d.Caps.IsFull() && !l.stale(life) {
+			if d := told(l); !d.Caps.IsFull() && !stale(l, life) {
 				s.Limited = append(s.Limited, d)
 			}
 		}
 		life.Close()
 		a.Served, a.Cut = append(a.Served, s), a.Cut || cut
 	}
+	for _, u := range w.tables.Unborn(maxForks, maxEach) {
+		a.Unborn = append(a.Unborn, roster.Unborn{Label: u.Label, Free: u.Free, Limited: unborn(u.Slots)})
+	}
 	return a
 }
 
-// numbered is a slot with its number.
-type numbered struct {
-	fd int
-	fdtable.Slot
+func unborn(slots []fdtable.Numbered) (list []roster.Descriptor) {
+	for _, s := range slots {
+		if d := told(s); !s.Parked && !d.Caps.IsFull() {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
-func (p *process) copySlots() (list []numbered, cut bool) {
+func (p *process) copySlots(most int) (list []fdtable.Numbered, cut bool) {
 	p.table.Lock()
 	defer p.table.Unlock()
 	for fd, s := range p.table.Limited(0, math.MaxInt) {
-		if len(list) == maxTold {
+		if len(list) == most {
 			return list, true
 		}
 		if !s.Parked {
-			list = append(list, numbered{fd, s})
+			list = append(list, fdtable.Numbered{FD: fd, Slot: s})
 		}
 	}
 	return list, false
@@ -68,8 +81,8 @@ func (p *process) copySlots() (list []numbered, cut bool) {
 
 // stale reports whether the number holds nothing, or another file, by now. What can't
 // be looked at is told as it was noted.
-func (n numbered) stale(life *sys.FD) bool {
-	copied, err := unix.PidfdGetfd(life.Int(), n.fd, 0)
+func stale(n fdtable.Numbered, life *sys.FD) bool {
+	copied, err := unix.PidfdGetfd(life.Int(), n.FD, 0)
 	if err != nil {
 		return err == unix.EBADF && life.Valid()
 	}
@@ -81,9 +94,9 @@ func (n numbered) stale(life *sys.FD) bool {
 
 // told is what the slot permits. A limit whose filter is not stacked yet has not
 // happened.
-func (n numbered) told() roster.Descriptor {
+func told(n fdtable.Numbered) roster.Descriptor {
 	if n.Pending {
-		return roster.Descriptor{FD: n.fd, Caps: n.Before}
+		return roster.Descriptor{FD: n.FD, Caps: n.Before}
 	}
-	return roster.Descriptor{FD: n.fd, Caps: n.Caps}
+	return roster.Descriptor{FD: n.FD, Caps: n.Caps}
 }

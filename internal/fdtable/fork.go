@@ -73,20 +73,25 @@ func (fk *fork) child() *Table {
 	t := &Table{filters: &filters{stacked: fk.filters.stacked.snapshot()}}
 	f := fk.files
 	if !fk.share {
-		slots := fk.slots.snapshot()
-		for ; fk != nil; fk = fk.newer {
-			for fd, s := range fk.later {
-				if old := slots.get(fd); old != nil {
-					s = merge(*old, s)
-				}
-				slots.put(fd, s)
-			}
-		}
-		f = newFiles(slots)
+		f = newFiles(fk.copied())
 	}
 	f.sharers[t.filters] = struct{}{}
 	t.files.Store(f)
 	return t
+}
+
+// copied is what the child has in a table of its own. The lock of fk.files is held.
+func (fk *fork) copied() cow[Slot] {
+	slots := fk.slots.snapshot()
+	for ; fk != nil; fk = fk.newer {
+		for fd, s := range fk.later {
+			if old := slots.get(fd); old != nil {
+				s = merge(*old, s)
+			}
+			slots.put(fd, s)
+		}
+	}
+	return slots
 }
 
 // forget takes fk out of the journal: no child of it will be seen. Its own period

@@ -58,11 +58,12 @@ func Of(pids []int) ([]Process, error) { return look(proc("/proc"), pids) }
 
 // view is one look at the processes.
 type view struct {
-	root  proc
-	list  map[int]*seen
-	own   string // name of this program
-	told  map[int]told
-	leads map[int]int // who was the first of a supervisor's, and that
+	root   proc
+	list   map[int]*seen
+	own    string // name of this program
+	told   map[int]told
+	unborn map[int][]Unborn
+	leads  map[int]int // who was the first of a supervisor's, and that
 }
 
 // told is what supervisor by says of a process.
@@ -77,7 +78,7 @@ func look(root proc, pids []int) ([]Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &view{root: root, list: list, told: map[int]told{}, leads: map[int]int{}}
+	v := &view{root: root, list: list, told: map[int]told{}, unborn: map[int][]Unborn{}, leads: map[int]int{}}
 	if self := list[os.Getpid()]; self != nil {
 		v.own = self.name
 	}
@@ -117,6 +118,7 @@ func look(root proc, pids []int) ([]Process, error) {
 func (v *view) believe(answers map[int]Answer) {
 	for by, a := range answers {
 		supervisor := v.list[by]
+		v.unborn[by] = a.Unborn
 		for _, s := range a.Served {
 			p, ok := v.root.inNamespace(v.list, supervisor, s.PID)
 			if ok && trusted(supervisor, p) {
@@ -148,10 +150,8 @@ func (v *view) follow(supervisor *seen) {
 func (v *view) describe(p *seen) Process {
 	d := Process{PID: p.pid, UID: p.uid, Name: p.name, Argv: p.argv, Filters: p.filters, Form: Free}
 	if t, ok := v.told[p.pid]; ok {
-		d.Form, d.By, d.Told, d.Mode, d.Cut = Supervised, t.by, true, t.Mode, t.cut
-		for _, l := range t.Limited {
-			d.Limited = append(d.Limited, File{l, v.root.file(p.pid, l.FD)})
-		}
+		d.Form, d.By, d.Mode, d.Cut = Supervised, t.by, t.Mode, t.cut
+		v.name(&d, t.Limited)
 		return d
 	}
 	if p.filters == 0 {
@@ -164,8 +164,15 @@ func (v *view) describe(p *seen) Process {
 		}
 		return d
 	}
-	if by := v.supervisorOf(p); by != 0 || v.root.labelled(p.pid) {
+	label := v.root.label(p.pid)
+	if by := v.supervisorOf(p); by != 0 || label != 0 {
 		d.Form, d.By = Supervised, by
+		for _, u := range v.unborn[by] {
+			if u.Label == label {
+				d.Mode = u.Free >= 0 && p.filters > u.Free
+				v.name(&d, u.Limited)
+			}
+		}
 		return d
 	}
 	d.Form = Unknown
@@ -173,6 +180,16 @@ func (v *view) describe(p *seen) Process {
 		d.Form = Static
 	}
 	return d
+}
+
+// name adds what is limited, and open.
+func (v *view) name(d *Process, limited []Descriptor) {
+	d.Told = true
+	for _, l := range limited {
+		if name, open := v.root.file(d.PID, l.FD); open {
+			d.Limited = append(d.Limited, File{l, name})
+		}
+	}
 }
 
 // ancestors calls f for those of p that it has, until f is true.

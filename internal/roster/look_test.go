@@ -132,7 +132,7 @@ func TestBelieved(t *testing.T) {
 	}
 	everybody := Answer{Served: []Served{{PID: 5}, {PID: 6}, {PID: 7}, {PID: 999}}}
 	for by, want := range map[int][]int{8: {5}, 9: {5, 6}} {
-		v := &view{root: root, list: list, told: map[int]told{}}
+		v := &view{root: root, list: list, told: map[int]told{}, unborn: map[int][]Unborn{}}
 		v.believe(map[int]Answer{by: everybody})
 		var got []int
 		for _, pid := range []int{5, 6, 7, 999} {
@@ -142,6 +142,45 @@ func TestBelieved(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("by %d: %s", by, diff)
+		}
+	}
+}
+
+// TestChildren: a child that has asked for nothing is told of by the number of its
+// fork, and is in capability mode if it has that filter.
+func TestChildren(t *testing.T) {
+	root := made(t, []row{
+		{pid: 1, name: "init", argv: "init"},
+		{pid: 5, parent: 1, uid: 7, filters: 3, name: "a", argv: "a", locks: "13"},
+		{pid: 6, parent: 1, uid: 7, name: "capsicum", argv: SupervisorName + "|5"},
+		{pid: 7, parent: 5, uid: 7, filters: 2, name: "before", argv: "b", locks: "12"},
+		{pid: 8, parent: 5, uid: 7, filters: 3, name: "after", argv: "c", locks: "13"},
+		{pid: 9, parent: 5, uid: 7, filters: 3, name: "of another fork", argv: "d", locks: "14"},
+		{pid: 10, parent: 1, uid: 7, filters: 3, name: "orphan", argv: "e", locks: "13"},
+	})
+	list, err := root.all()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &view{root: root, list: list, told: map[int]told{}, unborn: map[int][]Unborn{}}
+	limited := []Descriptor{{FD: 4}}
+	v.believe(map[int]Answer{6: {Served: []Served{{PID: 5, Mode: true}}, Unborn: []Unborn{
+		{Label: 12, Free: 2, Limited: limited}, {Label: 13, Free: 2},
+	}}})
+	fd := filepath.Join(string(root), "7/fd")
+	if err := os.Mkdir(fd, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/file", filepath.Join(fd, "4")); err != nil {
+		t.Fatal(err)
+	}
+	for pid, want := range map[int]string{
+		5: "supervised 6 true true 0", 7: "supervised 6 true false 1", 8: "supervised 6 true true 0",
+		9: "supervised 6 false false 0", 10: "supervised 0 false false 0",
+	} {
+		d := v.describe(list[pid])
+		if got := fmt.Sprintf("%s %d %v %v %d", d.Form, d.By, d.Told, d.Mode, len(d.Limited)); got != want {
+			t.Errorf("%d: %s, want %s", pid, got, want)
 		}
 	}
 }

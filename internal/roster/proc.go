@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -104,20 +105,25 @@ func (root proc) look(pid int) (*seen, error) {
 	return p, nil
 }
 
-// labelled reports whether a process is the child of a supervised one: the supervisor
-// has numbered it by a limit that the kernel does not use.
-func (root proc) labelled(pid int) bool {
+// label returns the number that the supervisor has given to the fork which a process
+// comes from, or that process's last one: a limit that the kernel does not use. 0: it
+// has none.
+func (root proc) label(pid int) uint64 {
 	text, err := os.ReadFile(root.path(pid, "limits"))
 	if err != nil {
-		return false
+		return 0
 	}
 	for line := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(line, "Max file locks"); ok {
 			words := strings.Fields(rest)
-			return len(words) > 0 && words[0] != "unlimited"
+			if len(words) == 0 {
+				return 0
+			}
+			n, _ := strconv.ParseUint(words[0], 10, 64) // "unlimited" is 0
+			return n
 		}
 	}
-	return false
+	return 0
 }
 
 // inNamespace returns who has a number in the pid namespace of another process; false
@@ -142,13 +148,11 @@ func (root proc) inNamespace(list map[int]*seen, of *seen, number int) (*seen, b
 	return nil, false
 }
 
-// file names what a descriptor of a process is; "" where that can't be told.
-func (root proc) file(pid, fd int) string {
+// file names what a descriptor of a process is, "" where that can't be told; false if
+// it is not open.
+func (root proc) file(pid, fd int) (string, bool) {
 	name, err := os.Readlink(root.path(pid, "fd/"+strconv.Itoa(fd)))
-	if err != nil {
-		return ""
-	}
-	return name
+	return name, !errors.Is(err, fs.ErrNotExist)
 }
 
 // maxProgram is how much of a program is looked through.

@@ -25,6 +25,7 @@ const SupervisorName = "capsicum: supervisor of"
 // Answer is what a supervisor tells.
 type Answer struct {
 	Served []Served
+	Unborn []Unborn
 	Cut    bool // there are more
 }
 
@@ -33,6 +34,14 @@ type Served struct {
 	PID     int // where the supervisor is
 	Mode    bool
 	Limited []Descriptor // in order
+}
+
+// Unborn are the children of one fork of such a process, that have not asked for
+// anything yet: their supervisor can't know who they are.
+type Unborn struct {
+	Label   uint64 // their limit of file locks
+	Free    int    // with more filters than this they are in capability mode; -1: with none
+	Limited []Descriptor
 }
 
 // Descriptor is a limited descriptor.
@@ -47,6 +56,7 @@ const (
 	head       = "capsicum report 1"
 	maxAnswer  = 1 << 20 // bytes
 	wordServed = "process"
+	wordUnborn = "fork"
 	wordFD     = "fd"
 	wordCut    = "cut"
 	wordEnd    = "end"
@@ -73,14 +83,24 @@ func (a Answer) Bytes() []byte {
 		}
 		add(fmt.Appendf(nil, "%s %d %d\n", wordServed, p.PID, mode))
 		for _, d := range p.Limited {
-			words := d.Caps.Rights.Words()
-			add(fmt.Appendf(nil, "%s %d %x %x %x %s\n", wordFD, d.FD, words[0], words[1], uint32(d.Caps.Fcntls), ioctls(d.Caps)))
+			add(d.line())
+		}
+	}
+	for _, u := range a.Unborn {
+		add(fmt.Appendf(nil, "%s %d %d\n", wordUnborn, u.Label, u.Free))
+		for _, d := range u.Limited {
+			add(d.line())
 		}
 	}
 	if full || a.Cut {
 		b = append(b, wordCut+"\n"...)
 	}
 	return append(b, wordEnd+"\n"...)
+}
+
+func (d Descriptor) line() []byte {
+	words := d.Caps.Rights.Words()
+	return fmt.Appendf(nil, "%s %d %x %x %x %s\n", wordFD, d.FD, words[0], words[1], uint32(d.Caps.Fcntls), ioctls(d.Caps))
 }
 
 func ioctls(c filecaps.Caps) string {
@@ -120,21 +140,39 @@ func (a *Answer) read(words []string) error {
 	case words[0] == wordCut && len(words) == 1:
 		a.Cut = true
 		return nil
-	case words[0] == wordServed && len(words) == 3:
+	case words[0] == wordServed && len(words) == 3 && len(a.Unborn) == 0:
 		pid, err := strconv.ParseInt(words[1], 10, 32)
 		if err == nil && pid > 0 && (words[2] == "0" || words[2] == "1") {
 			a.Served = append(a.Served, Served{PID: int(pid), Mode: words[2] == "1"})
 			return nil
 		}
-	case words[0] == wordFD && len(words) == 6 && len(a.Served) > 0:
-		p := &a.Served[len(a.Served)-1]
+	case words[0] == wordUnborn && len(words) == 3:
+		label, err := strconv.ParseUint(words[1], 10, 64)
+		free, ferr := strconv.ParseInt(words[2], 10, 32)
+		if err == nil && ferr == nil && label > 0 && free >= -1 {
+			a.Unborn = append(a.Unborn, Unborn{Label: label, Free: int(free)})
+			return nil
+		}
+	case words[0] == wordFD && len(words) == 6:
+		list := a.last()
 		d, ok := parseDescriptor(words[1:])
-		if n := len(p.Limited); ok && (n == 0 || p.Limited[n-1].FD < d.FD) {
-			p.Limited = append(p.Limited, d)
+		if ok && list != nil && (len(*list) == 0 || (*list)[len(*list)-1].FD < d.FD) {
+			*list = append(*list, d)
 			return nil
 		}
 	}
 	return errFormat
+}
+
+// last returns what the last process read has limited; nil before the first.
+func (a *Answer) last() *[]Descriptor {
+	switch {
+	case len(a.Unborn) > 0:
+		return &a.Unborn[len(a.Unborn)-1].Limited
+	case len(a.Served) > 0:
+		return &a.Served[len(a.Served)-1].Limited
+	}
+	return nil
 }
 
 func parseDescriptor(words []string) (d Descriptor, ok bool) {

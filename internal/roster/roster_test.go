@@ -18,6 +18,9 @@ var sample = Answer{Served: []Served{
 		{FD: 70000, Caps: filecaps.Caps{Rights: rights.All().Minus(rights.Of(rights.Write)), Fcntls: rights.FcntlAll}},
 	}},
 	{PID: 4194304},
+}, Unborn: []Unborn{
+	{Label: 1, Free: -1, Limited: []Descriptor{{FD: 9, Caps: filecaps.Caps{Rights: rights.Of(rights.Fstat), Listed: true}}}},
+	{Label: 1<<64 - 1, Free: 5},
 }}
 
 func TestRoundTrip(t *testing.T) {
@@ -77,6 +80,9 @@ func TestParseRefuses(t *testing.T) {
 		"no ioctl":          strings.Replace(good, "none", "", 1),
 		"ioctl twice":       strings.Replace(good, "none", "5401,5401", 1),
 		"large ioctl":       strings.Replace(good, "none", "100000000", 1),
+		"fork 0":            strings.Replace(good, "process 1 1", "fork 0 1", 1),
+		"fork -2":           strings.Replace(good, "process 1 1", "fork 1 -2", 1),
+		"after a fork":      head + "\nfork 1 1\nprocess 1 1\nend\n",
 		"after a cut":       head + "\ncut\nprocess 1 1\nend\n",
 		"too long":          head + "\n" + strings.Repeat("process 1 1\n", maxAnswer/12) + "end\n",
 	} {
