@@ -172,6 +172,15 @@ func runCase(t *testing.T, path, name string, cred *syscall.Credential, alone bo
 	}
 }
 
+// TestLock tries the library's lock with processes that share or copy it.
+func TestLock(t *testing.T) {
+	lib := library(t, "shared", "gcc", "-O2 -g")
+	path := filepath.Join(t.TempDir(), "lock")
+	command(t, nil, "gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-Iinclude", "-pthread", "tests/lock.c",
+		filepath.Join(lib, "libcapsicum.a"), "-o", path)
+	command(t, nil, path)
+}
+
 // TestSecureExecution has a set-user-id program not execute what the environment says.
 func TestSecureExecution(t *testing.T) {
 	if os.Geteuid() != 0 {

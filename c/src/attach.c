@@ -16,7 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,18 +55,6 @@ static void set(struct page *p, uint32_t state)
 	capsicum_futex_wake((uint32_t *)&p->state);
 }
 
-/*
- * Whether a process has not ended; nobody may have collected it. The call is one that
- * no filter asks about: reading memory of what has ended finds none, of what has not
- * it is refused, or succeeds.
- */
-static bool alive(long pid)
-{
-	char byte;
-	struct iovec here = {&byte, 1}, there = {&byte, 1};
-	return capsicum_call(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0) != -ESRCH;
-}
-
 static int await(struct page *p, uint32_t want, long pid)
 {
 	for (int looks = 0; looks < LOOKS;) {
@@ -78,7 +65,7 @@ static int await(struct page *p, uint32_t want, long pid)
 			return 0;
 		if (capsicum_futex_wait((uint32_t *)&p->state, now, LOOK) == -ETIMEDOUT)
 			looks++;
-		if (atomic_load(&p->state) == now && !alive(pid))
+		if (atomic_load(&p->state) == now && !capsicum_alive(pid))
 			return -ESRCH;
 	}
 	return -ETIMEDOUT;

@@ -12,36 +12,66 @@
  * How this process is confined, for good: with a supervisor, or by filters alone. The
  * first call that confines chooses; a program that was executed finds what there is.
  */
-static enum { UNCHOSEN, SUPERVISED, ALONE } form;
+static enum form { UNCHOSEN, SUPERVISED, ALONE } form;
 
 static uint32_t commands[MAX_IOCTLS]; /* under the lock */
 
-/* Whose form that is: the process that made the last call in this memory. */
+/* Whose form that is: the owner of this memory, or of what it is a copy of. */
 static long whose;
 
-void capsicum_forget(void)
+/* The caller is not the owner; what is remembered waits in its place. */
+static bool guest;
+
+static void forget(void)
 {
 	form = UNCHOSEN;
 	capsicum_static_forget();
 }
 
+static enum form owners;
+
 /*
- * What is remembered goes for a process and the children that got a copy of it. A
- * child that shares its memory (vfork) would leave there what only goes for itself.
+ * What is remembered goes for a process, and for a child that got a copy of it. One
+ * that shares the memory has filters of its own: it finds nothing, and leaves nothing.
  */
-static void begin(struct capsicum_signals *s)
+void capsicum_start(struct capsicum_signals *s)
 {
 	bool torn = capsicum_lock(s);
-	long self = CALL0(SYS_getpid);
-	if (torn || (whose != self && whose != CALL0(SYS_getppid)))
-		capsicum_forget();
-	whose = self;
+	uint32_t self = (uint32_t)CALL0(SYS_getpid), *owner = capsicum_owner();
+	if (torn || (*owner == 0 && whose != CALL0(SYS_getppid)))
+		forget();
+	if (*owner == 0)
+		*owner = self;
+	guest = *owner != self;
+	if (guest) {
+		owners = form;
+		form = UNCHOSEN;
+		capsicum_static_lend();
+	} else {
+		whose = self;
+	}
+}
+
+void capsicum_finish(const struct capsicum_signals *s)
+{
+	if (guest) {
+		form = owners;
+		capsicum_static_take_back();
+	}
+	capsicum_unlock(s);
+}
+
+void capsicum_born(void)
+{
+	guest = false;
+	whose = CALL0(SYS_getpid);
+	*capsicum_owner() = (uint32_t)whose;
 }
 
 /* Ends a call: the result, or -1 with errno. */
 static long end(const struct capsicum_signals *s, long r)
 {
-	capsicum_unlock(s);
+	capsicum_finish(s);
 	if (r >= 0)
 		return r;
 	errno = (int)-r;
@@ -69,14 +99,14 @@ PUBLIC int cap_enter(void)
 {
 	struct capsicum_signals s;
 	capsicum_keep_local_time_if_alone();
-	begin(&s);
+	capsicum_start(&s);
 	return (int)end(&s, confined() ? capsicum_supervised_enter() : capsicum_static_enter());
 }
 
 static int mode(void)
 {
 	struct capsicum_signals s;
-	begin(&s);
+	capsicum_start(&s);
 	return (int)end(&s, supervised() ? capsicum_supervised_mode() : capsicum_static_mode());
 }
 
@@ -114,7 +144,7 @@ PUBLIC int cap_rights_limit(int fd, const cap_rights_t *rights)
 	cap_rights_t r = *rights;
 	if (!cap_rights_is_valid(&r))
 		return fail(EINVAL);
-	begin(&s);
+	capsicum_start(&s);
 	return (int)end(&s, confined() ? capsicum_supervised_limit_rights(fd, r.cr_rights)
 				       : capsicum_static_limit_rights(fd, r.cr_rights));
 }
@@ -127,7 +157,7 @@ PUBLIC int __cap_rights_get(int version, int fd, cap_rights_t *rights)
 		return fail(EINVAL);
 	if (!rights)
 		return fail(EFAULT);
-	begin(&s);
+	capsicum_start(&s);
 	int r = supervised() ? capsicum_supervised_rights(fd, words) : capsicum_static_rights(fd, words);
 	if (r == 0)
 		memcpy(rights->cr_rights, words, sizeof words);
@@ -160,7 +190,7 @@ PUBLIC int cap_ioctls_limit(int fd, const cap_ioctl_t *cmds, size_t ncmds)
 	for (size_t i = 0; i < ncmds; i++)
 		if (!narrow(cmds[i], &list[i]))
 			return fail(EINVAL);
-	begin(&s);
+	capsicum_start(&s);
 	return (int)end(&s, confined() ? capsicum_supervised_limit_ioctls(fd, list, (int)ncmds)
 				       : capsicum_static_limit_ioctls(fd, list, (int)ncmds));
 }
@@ -168,7 +198,7 @@ PUBLIC int cap_ioctls_limit(int fd, const cap_ioctl_t *cmds, size_t ncmds)
 PUBLIC ssize_t cap_ioctls_get(int fd, cap_ioctl_t *cmds, size_t maxcmds)
 {
 	struct capsicum_signals s;
-	begin(&s);
+	capsicum_start(&s);
 	int n = supervised() ? capsicum_supervised_ioctls(fd, commands) : capsicum_static_ioctls(fd, commands);
 	if (cmds && n > 0 && n <= MAX_IOCTLS)
 		for (size_t i = 0; i < (size_t)n && i < maxcmds; i++)
@@ -181,7 +211,7 @@ PUBLIC int cap_fcntls_limit(int fd, uint32_t fcntlrights)
 	struct capsicum_signals s;
 	if (fcntlrights & ~CAP_FCNTL_ALL)
 		return fail(EINVAL);
-	begin(&s);
+	capsicum_start(&s);
 	return (int)end(&s, confined() ? capsicum_supervised_limit_fcntls(fd, fcntlrights)
 				       : capsicum_static_limit_fcntls(fd, fcntlrights));
 }
@@ -192,7 +222,7 @@ PUBLIC int cap_fcntls_get(int fd, uint32_t *fcntlrightsp)
 	uint32_t mask = 0;
 	if (!fcntlrightsp)
 		return fail(EFAULT);
-	begin(&s);
+	capsicum_start(&s);
 	int r = (int)end(&s, supervised() ? capsicum_supervised_fcntls(fd, &mask) : capsicum_static_fcntls(fd, &mask));
 	if (r == 0)
 		*fcntlrightsp = mask;

@@ -29,6 +29,7 @@ int capsicum_can_filter(void);
 long capsicum_install_listener(struct sock_filter *prog, int n);
 int capsicum_futex_wait(uint32_t *word, uint32_t old, long milliseconds);
 void capsicum_futex_wake(uint32_t *word);
+bool capsicum_alive(long pid);
 
 /* lock.c */
 struct capsicum_signals {
@@ -36,9 +37,14 @@ struct capsicum_signals {
 };
 bool capsicum_lock(struct capsicum_signals *before);
 void capsicum_unlock(const struct capsicum_signals *before);
+/* The process that this memory is of; 0 in a copy. Others may share it: children of vfork. */
+uint32_t *capsicum_owner(void);
 
-/* capsicum.c: what is remembered may be half written, or another process's. */
-void capsicum_forget(void);
+/* capsicum.c: take and give back the lock over what is remembered. */
+void capsicum_start(struct capsicum_signals *s);
+void capsicum_finish(const struct capsicum_signals *s);
+/* The caller is a child, in the middle of a call that its parent has begun. */
+void capsicum_born(void);
 
 /* Room for one filter; whoever holds the lock may use it. */
 extern struct sock_filter capsicum_room[MAX_FILTER];
@@ -64,6 +70,8 @@ int capsicum_supervised_fcntls(int fd, uint32_t *mask);
 /* static.c: the same by filters alone */
 bool capsicum_static_begun(void);
 void capsicum_static_forget(void);
+void capsicum_static_lend(void);
+void capsicum_static_take_back(void);
 int capsicum_static_enter(void);
 int capsicum_static_mode(void);
 int capsicum_static_limit_rights(int fd, const uint64_t words[2]);

@@ -35,6 +35,6 @@ void capsicum_keep_local_time(void)
  */
 void capsicum_keep_local_time_if_alone(void)
 {
-	if (SINGLE_THREADED && !getenv("TZ"))
+	if (SINGLE_THREADED)
 		capsicum_keep_local_time();
 }

@@ -29,7 +29,7 @@ struct known {
 	struct held held;
 };
 
-static struct known *known, *unused;
+static struct known *known, *unused, *lent;
 
 static const struct held unlimited = {{{CAP_ALL0, CAP_ALL1}, CAP_FCNTL_ALL, false, 0, {0}}, false, true};
 
@@ -53,7 +53,26 @@ bool capsicum_static_begun(void)
 /* What is remembered may be half written. */
 void capsicum_static_forget(void)
 {
-	known = unused = NULL;
+	known = unused = lent = NULL;
+}
+
+/* For one call of a process that shares the memory: it knows nothing of its own filters. */
+void capsicum_static_lend(void)
+{
+	lent = known;
+	known = NULL;
+}
+
+void capsicum_static_take_back(void)
+{
+	while (known) {
+		struct known *k = known;
+		known = k->next;
+		k->next = unused;
+		unused = k;
+	}
+	known = lent;
+	lent = NULL;
 }
 
 static struct known *find(int fd)

@@ -148,7 +148,34 @@ static void time_zone_data(void)
 	CHECK(localtime(&noon));
 }
 
+static void zone_kept(void *name)
+{
+	time_t noon = 1700000000;
+	setenv("TZ", name, 1);
+	SUCCEEDS(cap_enter());
+	struct tm *t = localtime(&noon);
+	CHECK(t);
+#ifdef __GLIBC__ /* which tells that the program has one thread */
+	CHECK(t->tm_gmtoff == 9000 && strcmp(t->tm_zone, "ABC") == 0);
+#endif
+}
+
+/* A zone is read from a file too where TZ names one. */
+static void named_zone(void)
+{
+#define TIMES 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0x23, 0x28, 0, 0, 'A', 'B', 'C', 0
+#define HEAD 'T', 'Z', 'i', 'f', '2', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+	/* No transitions, one kind of time: two hours and a half from UTC. */
+	static const char data[] = {HEAD, TIMES, HEAD, TIMES, '\n', '\n'};
+	char name[] = "/tmp/capsicum-c-XXXXXX";
+	int fd = mkstemp(name);
+	SUCCEEDS(fd);
+	CHECK(write(fd, data, sizeof data) == sizeof data);
+	in_child(zone_kept, name);
+	SUCCEEDS(unlink(name));
+}
+
 const struct test_case mode_cases[] = {
 	{"enter", enter}, {"beneath", beneath}, {"inherited", inherited}, {"local time", local_time},
-	{"time zone data", time_zone_data}, {NULL, NULL},
+	{"time zone data", time_zone_data}, {"named zone", named_zone}, {NULL, NULL},
 };

@@ -186,6 +186,99 @@ static void shared_memory(void)
 	FAILS(open("/etc/passwd", O_RDONLY), ECAPMODE);
 }
 
+static void *vforker(void *arg)
+{
+	volatile int fd = scratch(), good = 0, children = 0;
+	(void)arg;
+	while (stage == 0 || children < 5) {
+		pid_t pid = vfork();
+		SUCCEEDS(pid);
+		if (pid == 0) {
+			good = limit(fd, CAP_FSTAT, CAP_WRITE, 0ULL) == 0 && write(fd, "x", 1) == 1 && lseek(fd, 0, SEEK_SET) < 0 &&
+			    errno == ENOTCAPABLE;
+			_exit(0);
+		}
+		CHECK(good);
+		CHECK(waitpid(pid, NULL, 0) == pid);
+		children++;
+	}
+	return NULL;
+}
+
+/* Such children, and calls of other threads in the same memory at the same time. */
+static void shared_by_threads(void)
+{
+	pthread_t t[2];
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_create(&t[i], NULL, vforker, NULL) == 0);
+	for (int i = 0; i < 3; i++)
+		limiter(NULL);
+	stage = 1;
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_join(t[i], NULL) == 0);
+}
+
+static void orphan(pid_t parent, int fd, int report)
+{
+	cap_ioctl_t got[2] = {0, 0};
+	while (getppid() == parent)
+		usleep(1000);
+	CHECK(cap_ioctls_get(fd, got, 2) == 1 && got[0] == 0x5401);
+	SUCCEEDS(cap_ioctls_limit(fd, NULL, 0));
+	CHECK(write(report, "x", 1) == 1);
+	_exit(0);
+}
+
+/* What is remembered is a daemon's too, whose parent ends at once. */
+static void daemons(void)
+{
+	const cap_ioctl_t cmd = 0x5401;
+	int p[2], fd = scratch();
+	char b;
+	SUCCEEDS(cap_ioctls_limit(fd, &cmd, 1));
+	SUCCEEDS(pipe2(p, O_CLOEXEC));
+	pid_t pid = fork();
+	SUCCEEDS(pid);
+	if (pid == 0) {
+		pid_t parent = getpid(), second = fork();
+		SUCCEEDS(second);
+		if (second == 0)
+			orphan(parent, fd, p[1]);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	SUCCEEDS(close(p[1]));
+	CHECK(read(p[0], &b, 1) == 1);
+	CHECK(cap_ioctls_get(fd, NULL, 0) == 1); /* a child's limit is its own */
+}
+
+/* A kernel that cannot keep memory from being copied. */
+static void copied_lock(void)
+{
+	static const char *const cases[] = {"fork in call", "first in child", "listener", "shared memory"};
+	struct sock_filter code[] = {
+		{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
+		{BPF_JMP | BPF_JEQ | BPF_K, 0, 3, SYS_madvise},
+		{BPF_LD | BPF_W | BPF_ABS, 0, 0, 32},
+		{BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 18 /* MADV_WIPEONFORK */},
+		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EINVAL},
+		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+	};
+	struct sock_fprog prog = {sizeof code / sizeof code[0], code};
+	SUCCEEDS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	SUCCEEDS(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		int status;
+		pid_t pid = fork();
+		SUCCEEDS(pid);
+		if (pid == 0) {
+			execl("/proc/self/exe", "test", cases[i], (char *)NULL);
+			_exit(9);
+		}
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	}
+}
+
 /* A kernel, or a sandbox, that answers seccomp() with an error. */
 static void without_filters(int error)
 {
@@ -356,6 +449,8 @@ const struct test_case process_cases[] = {
 	{"threads", threads}, {"at once", at_once}, {"fork in call", fork_in_call}, {"first in child", first_in_child},
 	{"executed", executed}, {"executed half", executed_half}, {"invisible", invisible},
 	{"dead supervisor", dead_supervisor}, {"constructor", constructor}, {"supervisor by name", supervisor_by_name},
-	{"listener", listener}, {"shared memory", shared_memory}, {"no filters", no_filters}, {"forbidden filters", forbidden_filters},
+	{"listener", listener}, {"shared memory", shared_memory}, {"shared by threads", shared_by_threads}, {"daemons", daemons},
+	{"copied lock", copied_lock},
+	{"no filters", no_filters}, {"forbidden filters", forbidden_filters},
 	{NULL, NULL},
 };
