@@ -47,6 +47,7 @@ var cases = map[string]func() error{
 	"another user":        anotherUser,
 	"not dumpable":        notDumpable,
 	"told of":             toldOf,
+	"tried form":          triedForm,
 }
 
 // TestCases runs every case as whoever runs the test, and as an ordinary user.

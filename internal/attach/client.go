@@ -151,3 +151,22 @@ func Fcntls(fd int) (rights.Fcntls, error) {
 	mask, err := ask(request.Fcntls, uintptr(fd))
 	return rights.Fcntls(mask), err
 }
+
+// Pdgetpid is pdgetpid(2).
+func Pdgetpid(fd int) (int, error) {
+	n, err := ask(request.Pdgetpid, uintptr(fd))
+	return int(n), err
+}
+
+// Pdkill is pdkill(2).
+func Pdkill(fd, signal int) error {
+	_, err := ask(request.Pdkill, uintptr(fd), uintptr(signal))
+	return err
+}
+
+// Pdwait stores in record how a held process ended, with options of package request.
+func Pdwait(fd int, record []byte, options uintptr) error {
+	_, err := ask(request.Pdwait, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(record))), options)
+	runtime.KeepAlive(record)
+	return err
+}

@@ -29,6 +29,9 @@ func init() {
 	if len(os.Args) == 2 && os.Args[0] == stageName {
 		os.Exit(stage(os.Args[1]))
 	}
+	if len(os.Args) == 1 && os.Args[0] == tryName {
+		os.Exit(try())
+	}
 }
 
 // stage is a supervisor's life; its result is an exit status that nobody sees.

@@ -54,6 +54,22 @@ func toldOf() error {
 	return unreachable()
 }
 
+// triedForm has a child find out what this process is about to find out itself.
+func triedForm() error {
+	form, why := Try()
+	if form != roster.Supervised || why != nil {
+		return fmt.Errorf("tried: %s, %v", form, why)
+	}
+	if err := Start(); err != nil {
+		return err
+	}
+	// What is started beneath a supervisor has that one.
+	if form, why := Try(); form != roster.Supervised || why != nil {
+		return fmt.Errorf("tried beneath a supervisor: %s, %v", form, why)
+	}
+	return nil
+}
+
 // unreachable tries the supervisor's socket from capability mode.
 func unreachable() error {
 	text, err := os.ReadFile("/proc/net/unix")

@@ -5,10 +5,12 @@ import (
 	"io"
 	"strings"
 
+	"github.com/capsicum-go/capsicum/internal/attach"
 	"github.com/capsicum-go/capsicum/internal/launch"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
 	"github.com/capsicum-go/capsicum/internal/probe"
+	"github.com/capsicum-go/capsicum/internal/roster"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -24,7 +26,14 @@ type diagnosis struct {
 	Schema string `json:"schema"`
 	probe.Report
 	Engines []engineState `json:"engines"`
+	Library libraryState  `json:"library"`
 	Grants  []grantState  `json:"grants"`
+}
+
+// libraryState is the form that a program which confines itself has here.
+type libraryState struct {
+	Form roster.Form `json:"form"`
+	Why  string      `json:"why"`
 }
 
 // engineState says whether an engine works here, and what is in its way.
@@ -52,6 +61,8 @@ var engines = []policy.Engine{policy.EngineNamespaces, policy.EngineLandlock}
 
 func (c *doctorCmd) run(a *app) (int, error) {
 	d := diagnose(probe.Run())
+	form, why := attach.Try()
+	d.Library = library(d.Report, form, why)
 	status := exitMissing
 	for _, e := range d.Engines {
 		if e.Works {
@@ -89,6 +100,23 @@ func diagnose(r probe.Report) diagnosis {
 		})
 	}
 	return d
+}
+
+// library says what was found by trying, and which building block explains it.
+func library(r probe.Report, form roster.Form, why error) libraryState {
+	if form == roster.Supervised {
+		return libraryState{form, "a supervisor could look into it, and answers what its filter asks"}
+	}
+	text := message(why)
+	for _, name := range []string{probe.Listener, probe.PidfdGetfd} {
+		if e, ok := r.Entry(name); ok && !e.OK {
+			text += fmt.Sprintf("; %s: %s", name, e.Errno)
+		}
+	}
+	if form == roster.Static {
+		return libraryState{form, "what its filters would ask is refused: " + text}
+	}
+	return libraryState{form, "it can't be confined: " + text}
 }
 
 // kind is one kind of grant, put to the test on a policy that has only it.
@@ -191,7 +219,7 @@ func (d diagnosis) print(w io.Writer) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "\nA program that confines itself: %s; %s.\n\n", d.Library.Form, shown(d.Library.Why))
 	t = newTable(w, "GRANT", "ENFORCED BY (namespaces)", "ENFORCED BY (landlock)")
 	var why []string
 	cell := func(answer string) string {
