@@ -40,6 +40,7 @@ var layers = map[string]int{
 	"internal/nsenv":    2,
 	"internal/slot":     2,
 	"internal/fdtable":  2,
+	"internal/procdesc": 2,
 	"internal/roster":   2,
 
 	"internal/syscalls":   3,
@@ -57,7 +58,8 @@ var layers = map[string]int{
 	"internal/cli": 6,
 	"cmd/capsicum": 6,
 
-	"unixcap": 7,
+	"procdesc": 7,
+	"unixcap":  7,
 }
 
 // outside are trees whose packages nobody imports but each other: tests, and

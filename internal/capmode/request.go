@@ -39,6 +39,9 @@ var requests = sync.OnceValue(func() map[request.Op]handler {
 		request.LimitFcntls: limitFcntls,
 		request.Fcntls:      getFcntls,
 		request.Stacked:     stacked,
+		request.Pdgetpid:    pdgetpid,
+		request.Pdkill:      pdkill,
+		request.Pdwait:      pdwait,
 	}
 })
 
@@ -124,6 +127,7 @@ func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.
 	if err != nil {
 		return fail(err)
 	}
+	after = withoutSocket(f, after)
 	if f, err = c.readOnlyMemory(t, int(fd), f, before, after); err != nil {
 		return fail(err)
 	}

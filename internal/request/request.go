@@ -24,6 +24,15 @@ const (
 	LimitFcntls                // (fd, mask, 0, *filter) as LimitRights
 	Fcntls                     // (fd) the mask
 	Stacked                    // (fd) the filter of fd is stacked
+	Pdgetpid                   // (fd) the number of the process that fd stands for
+	Pdkill                     // (fd, signal)
+	Pdwait                     // (fd, *record, options) how it ended, EAGAIN with WaitNot if it has not
+)
+
+// The options of Pdwait.
+const (
+	WaitNot   = 1 // do not sleep
+	WaitLeave = 2 // leave the status for others
 )
 
 // MaxFilter is the room that a filter needs, in instructions of eight bytes.

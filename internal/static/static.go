@@ -19,6 +19,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/cbpf"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/procdesc"
 	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/slot"
 	"github.com/capsicum-go/capsicum/internal/sys"
@@ -151,6 +152,9 @@ func limit(fd int, change func(*held) error) error {
 	has := had
 	if err := change(&has); err != nil {
 		return fmt.Errorf("widen: %w", err)
+	}
+	if !has.caps.IsFull() && procdesc.Is(fd) {
+		has.caps.Rights = procdesc.Useful(has.caps.Rights)
 	}
 	if has.caps.OnlyMapsToRead() {
 		if err := readOnlyMemory(fd); err != nil {

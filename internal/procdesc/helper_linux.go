@@ -1,0 +1,123 @@
+package procdesc
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/cbpf"
+	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/internal/sysno"
+)
+
+// helper is a child's parent. It is a process of no program: a list of system calls,
+// run in this process's memory. It holds the other end of the child's descriptor, and
+// nothing else, and does nothing but wait.
+type helper struct {
+	seq    script.Sequence
+	child  *script.Sequence
+	record *record
+	brings *message
+}
+
+// What numbers the helper uses.
+const (
+	endFD  = 0
+	pairFD = 3
+)
+
+// help writes the steps of child's helper. there is the end over which the other end
+// of the descriptor comes.
+func help(child *script.Sequence, there int) (*helper, error) {
+	filter, err := seal()
+	if err != nil {
+		return nil, err
+	}
+	h := &helper{child: child, record: &record{magic: magic}, brings: newMessage()}
+	pid, all := script.NewValue(), int(^uint32(0))
+	const what = "start helper"
+	s := &h.seq
+	// What is waited for is the program's execution, which ends the use of our memory.
+	s.Clone("fork", unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD), child, pid)
+	s.Do(what, unix.SYS_DUP3, there, pairFD, 0)
+	s.Do(what, unix.SYS_CLOSE_RANGE, pairFD+1, all, 0)
+	s.Do(what, unix.SYS_CLOSE_RANGE, 0, pairFD-1, 0)
+	s.Do(what, unix.SYS_RECVMSG, pairFD, script.Struct(h.brings), unix.MSG_DONTWAIT) // to the lowest number
+	s.Do(what, unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	s.Do(what, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, script.Struct(filter))
+	s.Do(what, unix.SYS_CLOSE, pairFD) // tells that all is done
+	s.Do("wait", unix.SYS_WAITID, unix.P_PID, pid, script.Struct(&h.record.info), unix.WEXITED|unix.WNOWAIT|unix.WALL,
+		script.Struct(&h.record.rusage))
+	s.Do("send exit status", unix.SYS_SENDTO, endFD, script.Struct(h.record), RecordSize, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil, 0).
+		Forgive(unix.EPIPE) // nobody is there to read it
+	// The child's number is free for others only after its holders can know of its end.
+	s.Do("close", unix.SYS_SHUTDOWN, endFD, unix.SHUT_RDWR)
+	s.Do("wait", unix.SYS_WAIT4, pid, nil, unix.WALL, nil)
+	s.Do("end", unix.SYS_EXIT_GROUP, 0)
+	return h, nil
+}
+
+// seal compiles the filter of helpers. A helper runs in this process's memory and has
+// not what the process gives up later: were it not for the filter, whoever takes the
+// process over could make it do what he likes, outside.
+var seal = sync.OnceValues(func() (*unix.SockFprog, error) {
+	var b cbpf.Builder
+	pass, refuse := b.Label(), b.Label()
+	b.Load(cbpf.OffArch)
+	b.JumpEqual(uint32(sysno.Native), cbpf.Next, refuse)
+	b.Load(cbpf.OffNr)
+	for _, nr := range []uint32{unix.SYS_WAITID, unix.SYS_WAIT4, unix.SYS_EXIT_GROUP} {
+		b.JumpEqual(nr, pass, cbpf.Next)
+	}
+	for _, c := range []struct{ nr, fd uint32 }{{unix.SYS_SENDTO, endFD}, {unix.SYS_SHUTDOWN, endFD}, {unix.SYS_CLOSE, pairFD}} {
+		other := b.Label()
+		b.JumpEqual(c.nr, cbpf.Next, other)
+		b.Load(cbpf.OffLow(0))
+		b.JumpEqual(c.fd, pass, refuse)
+		b.Bind(other)
+	}
+	b.Bind(refuse)
+	b.Ret(unix.SECCOMP_RET_KILL_PROCESS)
+	b.Bind(pass)
+	b.Ret(unix.SECCOMP_RET_ALLOW)
+	prog, err := b.Assemble()
+	if err != nil {
+		return nil, fmt.Errorf("compile helper's filter: %w", err)
+	}
+	return &unix.SockFprog{Len: uint16(len(prog)), Filter: unsafe.SliceData(prog)}, nil
+})
+
+// helpers are those that nobody has waited for, by process id: what they run and
+// write must stay where it is.
+var helpers struct {
+	sync.Mutex
+	by map[int]*helper
+}
+
+func (h *helper) keep(pid int) {
+	helpers.Lock()
+	defer helpers.Unlock()
+	if helpers.by == nil {
+		helpers.by = map[int]*helper{}
+	}
+	helpers.by[pid] = h
+}
+
+// sweep waits for helpers that have ended. No signal told so, and no wait for any child
+// returns them.
+func sweep() {
+	helpers.Lock()
+	defer helpers.Unlock()
+	for pid := range helpers.by {
+		got, err := unix.Wait4(pid, nil, unix.WALL|unix.WNOHANG, nil)
+		if got == pid || errors.Is(err, unix.ECHILD) {
+			delete(helpers.by, pid)
+		}
+	}
+}
+
+// Sweep lets go of what was needed for processes that have ended.
+func Sweep() { sweep() }

@@ -1,0 +1,246 @@
+package procdesc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+// Child is a program to start.
+type Child struct {
+	Path    string   // executed by name, or
+	Program *os.File // as what is open
+	Args    []string
+	Env     []string
+	Dir     string     // "" is where we are
+	Files   []*os.File // the child's descriptors; nil is a closed one
+	Daemon  bool       // the last close does not kill
+
+	Setsid  bool
+	Setpgid bool
+	Pgid    int
+	User    *syscall.Credential
+}
+
+// message is room for a message that brings one descriptor.
+type message struct {
+	header unix.Msghdr
+	iov    unix.Iovec
+	data   byte
+	_      [7]byte
+	cmsg   unix.Cmsghdr
+	fd     uint32
+	beyond uint32 // of a pair, the other; not sent
+}
+
+// newMessage returns a message that is one byte, and one descriptor.
+func newMessage() *message {
+	m := &message{data: 1}
+	m.iov = unix.Iovec{Base: &m.data, Len: 1}
+	m.header.Iov, m.header.Iovlen = &m.iov, 1
+	m.header.Control = (*byte)(unsafe.Pointer(&m.cmsg))
+	m.header.SetControllen(24)
+	m.cmsg.Level, m.cmsg.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
+	m.cmsg.SetLen(unix.CmsgLen(4))
+	return m
+}
+
+// Start starts a program, and returns its process descriptor, which is closed on exec.
+func Start(c *Child) (*sys.FD, error) {
+	sweep()
+	// Higher than what the helper moves it to.
+	here, there, err := pair()
+	if err != nil {
+		return nil, err
+	}
+	defer here.Close()
+	child, err := c.steps(here.Int(), there.Int())
+	if err != nil {
+		return nil, errors.Join(err, there.Close())
+	}
+	h, err := help(child, there.Int())
+	if err != nil {
+		return nil, errors.Join(err, there.Close())
+	}
+	pid, err := script.Start(unix.CLONE_VM, &h.seq)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("fork: %w", err), there.Close())
+	}
+	h.keep(pid)
+	if err := there.Close(); err != nil {
+		return nil, err
+	}
+	fd, err := receive(here.Int())
+	runtime.KeepAlive(c)
+	if cerr := child.Err(); cerr != nil {
+		err = cerr
+	} else if err == nil && fd == nil {
+		if err = h.seq.Err(); err == nil {
+			err = unix.ECHILD
+		}
+	}
+	if err != nil {
+		if fd != nil {
+			fd.Close()
+		}
+		return nil, err
+	}
+	return fd, nil
+}
+
+// low is below any number that the helper uses for something else.
+const low = 10
+
+func pair() (here, there *sys.FD, err error) {
+	n, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make sockets: %w", err)
+	}
+	here, first := sys.NewFD(n[0]), sys.NewFD(n[1])
+	defer first.Close()
+	m, err := unix.FcntlInt(uintptr(n[1]), unix.F_DUPFD_CLOEXEC, low)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("make sockets: %w", err), here.Close())
+	}
+	return here, sys.NewFD(m), nil
+}
+
+// receive takes the descriptor, if one comes, and waits until the program is executed
+// and the helper ready: then the last copy of the other end is closed.
+func receive(from int) (fd *sys.FD, err error) {
+	control := make([]byte, 24)
+	for {
+		var m sys.Received
+		err := sys.Retry(func() (err error) {
+			m, err = sys.RawRecvmsg(from, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+			return
+		})
+		switch {
+		case err != nil:
+			if fd != nil {
+				fd.Close()
+			}
+			return nil, fmt.Errorf("receive descriptor: %w", err)
+		case m.Data == 0:
+			return fd, nil
+		case m.Control == len(control) && fd == nil:
+			fd = sys.NewFD(int(int32(binary.NativeEndian.Uint32(control[16:]))))
+		}
+	}
+}
+
+// steps writes what the child does before it executes the program. here and there are
+// the ends of the pair over which the descriptor goes to us, and the other end to the
+// helper.
+func (c *Child) steps(here, there int) (*script.Sequence, error) {
+	s := new(script.Sequence)
+	ours, helpers := newMessage(), newMessage()
+	self, end := script.NewValue(), script.ValueAt(&ours.beyond)
+	const make, die = "make process descriptor", "die with the last descriptor"
+	s.Do(make, unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0,
+		script.ValueAt(&ours.fd).Pointer())
+	s.Do(make, unix.SYS_SHUTDOWN, end, unix.SHUT_RD) // nothing is sent from a descriptor
+	kind := uint32(mark)
+	if c.Daemon {
+		kind = markDaemon
+	}
+	s.Do(make, unix.SYS_SETSOCKOPT, script.ValueAt(&ours.fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, script.Struct(&kind), 4)
+	if !c.Daemon {
+		s.Do(die, unix.SYS_GETPID).Into(self)
+		s.Do(die, unix.SYS_FCNTL, end, unix.F_SETSIG, int(unix.SIGKILL))
+		s.Do(die, unix.SYS_FCNTL, end, unix.F_SETOWN, self)
+		s.Do(die, unix.SYS_FCNTL, end, unix.F_SETFL, unix.O_RDWR|unix.O_NONBLOCK|unix.O_ASYNC)
+	}
+	s.Do(make, unix.SYS_FCNTL, end, unix.F_DUPFD_CLOEXEC, low).Into(script.ValueAt(&helpers.fd))
+	s.Do(make, unix.SYS_SENDMSG, here, script.Struct(helpers), unix.MSG_NOSIGNAL)
+	s.Do(make, unix.SYS_SENDMSG, there, script.Struct(ours), unix.MSG_NOSIGNAL)
+	if err := c.become(s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// become writes what makes the child what c says.
+func (c *Child) become(s *script.Sequence) error {
+	first := max(len(c.Files), low)
+	program := c.arrange(s, first)
+	if c.Setsid {
+		s.Do("start session", unix.SYS_SETSID)
+	}
+	if c.Setpgid {
+		s.Do("set process group", unix.SYS_SETPGID, 0, c.Pgid)
+	}
+	if u := c.User; u != nil {
+		if !u.NoSetGroups {
+			groups := append(make([]uint32, 0, len(u.Groups)+1), u.Groups...)
+			s.Do("set groups", unix.SYS_SETGROUPS, len(u.Groups), script.Struct(&groups[:1][0]))
+		}
+		s.Do("set group", unix.SYS_SETGID, int(u.Gid))
+		s.Do("set user", unix.SYS_SETUID, int(u.Uid))
+	}
+	if c.Dir != "" {
+		s.Do("change directory", unix.SYS_CHDIR, script.String(c.Dir))
+	}
+	if !c.Daemon {
+		// Nobody would kill the child at the last close if its helper died. The signal is
+		// sent once more after what changes the user has cleared it.
+		s.Do("die with the helper", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL), 0, 0, 0)
+	}
+	if err := s.RestoreSignals(); err != nil {
+		return err
+	}
+	args, env := script.Strings(c.Args), script.Strings(c.Env)
+	if c.Program != nil {
+		s.Do("execute", unix.SYS_EXECVEAT, program, script.String(""), args, env, unix.AT_EMPTY_PATH)
+	} else {
+		s.Do("execute", unix.SYS_EXECVE, script.String(c.Path), args, env)
+	}
+	return nil
+}
+
+// arrange writes what puts the child's files under their numbers, below first, and
+// returns the number of the program, if it is held open.
+func (c *Child) arrange(s *script.Sequence, first int) (program script.Value) {
+	const what = "arrange descriptors"
+	program = script.NewValue()
+	if c.Program != nil {
+		s.Do(what, unix.SYS_FCNTL, number(c.Program), unix.F_DUPFD_CLOEXEC, first).Into(program)
+	}
+	// Out of the way first: one's number may be another's place.
+	away := make([]script.Value, len(c.Files))
+	for i, f := range c.Files {
+		if f != nil && number(f) != i {
+			away[i] = script.NewValue()
+			s.Do(what, unix.SYS_FCNTL, number(f), unix.F_DUPFD_CLOEXEC, first).Into(away[i])
+		}
+	}
+	for i, f := range c.Files {
+		switch {
+		case f == nil:
+			s.Do(what, unix.SYS_CLOSE, i).Forgive(unix.EBADF)
+		case number(f) == i:
+			s.Do(what, unix.SYS_FCNTL, i, unix.F_SETFD, 0)
+		default:
+			s.Do(what, unix.SYS_DUP3, away[i], i, 0)
+		}
+	}
+	return program
+}
+
+// number returns a file's number, and leaves its mode, which Fd would not.
+func number(f *os.File) (n int) {
+	n = -1
+	if raw, err := f.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { n = int(fd) })
+	}
+	return n
+}
