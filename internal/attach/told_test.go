@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,11 +33,16 @@ func toldOf() error {
 	if err := unix.Close(closed); err != nil {
 		return err
 	}
-	all, err := roster.Of([]int{os.Getpid()})
-	if err != nil {
-		return err
+	// It may not have come to listen yet.
+	var p roster.Process
+	for n := 0; n < 100 && !p.Told; n++ {
+		all, err := roster.Of([]int{os.Getpid()})
+		if err != nil {
+			return err
+		}
+		p = all[0]
+		time.Sleep(10 * time.Millisecond)
 	}
-	p := all[0]
 	if p.Form != roster.Supervised || !p.Told || p.Mode || p.Filters < 1 {
 		return fmt.Errorf("told: %+v", p)
 	}

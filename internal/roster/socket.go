@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,8 +25,9 @@ const prefix = "@capsicum: supervisor/"
 const (
 	backlog  = 4
 	pause    = 10 * time.Millisecond  // between answers, so that nobody keeps a supervisor busy
-	tooLong  = 200 * time.Millisecond // for one to read, or to write
-	atOnce   = 64                     // supervisors that are asked at a time
+	tooLong  = 200 * time.Millisecond // for who asks to read
+	patience = 2 * time.Second        // of who asks: the machine may be busy
+	atOnce   = 256                    // supervisors that are asked at a time
 	maxNames = 1 << 16
 )
 
@@ -125,7 +127,9 @@ func names() ([]string, error) {
 			list = append(list, prefix+name)
 		}
 	}
-	return list, nil
+	// A connection has the name of the socket that it came from.
+	slices.Sort(list)
+	return slices.Compact(list), nil
 }
 
 // askOne asks whoever listens under a name, if it is wanted: the kernel says who
@@ -137,7 +141,7 @@ func askOne(name string, wanted map[int]bool) (int, Answer, error) {
 	}
 	s := sys.NewFD(n)
 	defer s.Close()
-	deadline := time.Now().Add(2 * tooLong)
+	deadline := time.Now().Add(patience)
 	for {
 		err := unix.Connect(n, &unix.SockaddrUnix{Name: name})
 		if err == nil {
