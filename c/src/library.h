@@ -56,6 +56,9 @@ void capsicum_keep_local_time_if_alone(void);
 /* attach.c */
 int capsicum_attach(void);
 
+/* execute.c */
+bool capsicum_execute_no_names(void);
+
 /* supervised.c */
 bool capsicum_supervised(void);
 int capsicum_supervised_enter(void);

@@ -57,7 +57,7 @@ int capsicum_supervised_enter(void)
 	long r = ask(REQUEST_MODE, 0, 0, 0);
 	if (r != 0 && !(r == 1 && unstacked))
 		return r < 0 ? (int)r : 0;
-	r = narrow(REQUEST_ENTER, 0, (long)capsicum_room, 0, 0);
+	r = narrow(REQUEST_ENTER, r == 0 && capsicum_execute_no_names(), (long)capsicum_room, 0, 0);
 	unstacked = r < 0;
 	return r < 0 ? (int)r : 0;
 }

@@ -39,6 +39,8 @@ int scratch(void);
 int limit(int fd, ...);
 /* Runs f in a child; its end must be 0. */
 void in_child(void (*f)(void *), void *arg);
+/* Has the kernel answer a call with an error, as an old one or a sandbox does. */
+void refuse(long call, int error);
 /* The supervisor of a process, or 0. */
 int supervisor_of(int pid);
 

@@ -1,13 +1,21 @@
 /* Capability mode. */
 #define _GNU_SOURCE
+#include <elf.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "check.h"
+
+#ifndef SYS_landlock_create_ruleset
+#define SYS_landlock_create_ruleset 444
+#endif
 
 static int try_connect(int s)
 {
@@ -175,7 +183,114 @@ static void named_zone(void)
 	SUCCEEDS(unlink(name));
 }
 
+/* A program without a loader, which exits with 7. */
+static int program(void)
+{
+#ifdef __x86_64__
+	static const unsigned char code[] = {0xbf, 7, 0, 0, 0, 0xb8, 60, 0, 0, 0, 0x0f, 0x05};
+	const int machine = EM_X86_64;
+#else
+	static const unsigned char code[] = {0xe0, 0, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4};
+	const int machine = EM_AARCH64;
+#endif
+	struct {
+		Elf64_Ehdr head;
+		Elf64_Phdr load;
+		unsigned char code[sizeof code];
+	} file;
+	memset(&file, 0, sizeof file);
+	memcpy(file.head.e_ident, ELFMAG "\2\1\1", 7);
+	file.head.e_type = ET_EXEC;
+	file.head.e_machine = (Elf64_Half)machine;
+	file.head.e_version = 1;
+	file.head.e_entry = 0x400000 + offsetof(__typeof__(file), code);
+	file.head.e_phoff = offsetof(__typeof__(file), load);
+	file.head.e_ehsize = sizeof file.head;
+	file.head.e_phentsize = sizeof file.load;
+	file.head.e_phnum = 1;
+	file.load = (Elf64_Phdr){PT_LOAD, PF_R | PF_X, 0, 0x400000, 0x400000, sizeof file, sizeof file, 0x1000};
+	memcpy(file.code, code, sizeof code);
+	char name[] = "/tmp/capsicum-c-XXXXXX";
+	int made = mkstemp(name), fd;
+	SUCCEEDS(made);
+	CHECK(write(made, &file, sizeof file) == sizeof file);
+	SUCCEEDS(fchmod(made, 0700));
+	SUCCEEDS(fd = open(name, O_RDONLY | O_CLOEXEC));
+	SUCCEEDS(close(made));
+	SUCCEEDS(unlink(name));
+	return fd;
+}
+
+/* How a child ends that executes fd: with 7, or an errno. */
+static int run(int fd)
+{
+	char *nothing[] = {NULL}, *argv[] = {(char *)"program", NULL};
+	int status;
+	pid_t pid = fork();
+	SUCCEEDS(pid);
+	if (pid == 0) {
+		syscall(SYS_execveat, fd, "", argv, nothing, AT_EMPTY_PATH);
+		_exit(errno);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* What is held open is executed, where somebody can see to it that it is that. */
+static void execute(void)
+{
+	int fd = program(), without = program();
+	bool landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
+	CHECK(run(fd) == 7);
+	SUCCEEDS(limit(without, CAP_READ, 0ULL));
+	SUCCEEDS(cap_enter());
+	int ends = run(fd);
+	if (alone)
+		CHECK(ends == ECAPMODE || ends == ENOTCAPABLE);
+	else
+		CHECK(ends == (landlock ? 7 : ECAPMODE));
+	ends = run(without);
+	CHECK(ends == ENOTCAPABLE || ((alone || !landlock) && ends == ECAPMODE));
+	SUCCEEDS(limit(fd, CAP_FEXECVE, 0ULL));
+	CHECK((run(fd) == 7) == (!alone && landlock));
+}
+
+static void execute_in_container(void)
+{
+	refuse(SYS_unshare, EPERM);
+	execute();
+}
+
+static void *rests(void *arg)
+{
+	(void)arg;
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void with_thread(void *in_container)
+{
+	pthread_t t;
+	int fd = program();
+	if (in_container)
+		refuse(SYS_unshare, EPERM);
+	CHECK(pthread_create(&t, NULL, rests, NULL) == 0);
+	SUCCEEDS(cap_enter());
+	int ends = run(fd);
+	CHECK(ends == ECAPMODE || (alone && ends == ENOTCAPABLE));
+}
+
+/* Not by a process with threads: each would have to give up executing by name. */
+static void execute_with_threads(void)
+{
+	int yes;
+	in_child(with_thread, NULL);
+	in_child(with_thread, &yes);
+}
+
 const struct test_case mode_cases[] = {
 	{"enter", enter}, {"beneath", beneath}, {"inherited", inherited}, {"local time", local_time},
-	{"time zone data", time_zone_data}, {"named zone", named_zone}, {NULL, NULL},
+	{"time zone data", time_zone_data}, {"named zone", named_zone}, {"execute", execute},
+	{"execute in container", execute_in_container}, {"execute with threads", execute_with_threads}, {NULL, NULL},
 };

@@ -279,27 +279,13 @@ static void copied_lock(void)
 	}
 }
 
-/* A kernel, or a sandbox, that answers seccomp() with an error. */
-static void without_filters(int error)
-{
-	struct sock_filter code[] = {
-		{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
-		{BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_seccomp},
-		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | (unsigned)error},
-		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
-	};
-	struct sock_fprog prog = {4, code};
-	SUCCEEDS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	SUCCEEDS(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
-}
-
 /* ENOSYS, which helpers forgive, is of a kernel that has no filters. */
 static void no_filters(void)
 {
 	int fd = scratch();
 	cap_rights_t r;
 	cap_rights_init(&r, CAP_READ);
-	without_filters(ENOSYS);
+	refuse(SYS_seccomp, ENOSYS);
 	FAILS(cap_enter(), ENOSYS);
 	FAILS(cap_rights_limit(fd, &r), ENOSYS);
 	SUCCEEDS(caph_enter());
@@ -312,7 +298,7 @@ static void forbidden_filters(void)
 	int fd = scratch();
 	cap_rights_t r;
 	cap_rights_init(&r, CAP_READ);
-	without_filters(EPERM);
+	refuse(SYS_seccomp, EPERM);
 	FAILS(cap_enter(), EPERM);
 	FAILS(caph_enter(), EPERM);
 	FAILS(caph_rights_limit(fd, &r), EPERM);
