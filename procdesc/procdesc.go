@@ -129,8 +129,11 @@ func (p *Process) Limit(r ...rights.Right) error { return capsicum.Limit(p.f, r.
 
 func (p *Process) control(f func(fd int)) error {
 	raw, err := p.f.SyscallConn()
-	if err != nil {
-		return err
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
-	return raw.Control(func(fd uintptr) { f(int(fd)) })
+	if err != nil {
+		return os.ErrClosed // there is no other reason
+	}
+	return nil
 }

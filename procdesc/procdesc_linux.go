@@ -79,21 +79,15 @@ func tryWait(fd int) (*Exit, error) { return take(fd, request.WaitNot) }
 func (p *Process) wait() (e *Exit, err error) {
 	raw, err := p.f.SyscallConn()
 	if err != nil {
-		return nil, err
+		return nil, os.ErrClosed
 	}
-	tried := false
-	rerr := raw.Read(func(fd uintptr) bool {
+	if raw.Read(func(fd uintptr) bool {
 		e, err = tryWait(int(fd))
-		tried = true
 		return err != unix.EAGAIN
-	})
-	switch {
-	case rerr == nil:
+	}) == nil {
 		return e, err
-	case !tried || errors.Is(rerr, os.ErrClosed):
-		return nil, rerr
 	}
-	cerr := raw.Control(func(fd uintptr) { e, err = take(int(fd), 0) })
+	cerr := p.control(func(fd int) { e, err = take(fd, 0) })
 	return e, errors.Join(cerr, err)
 }
 
@@ -115,7 +109,8 @@ func fork(cmd *exec.Cmd, program *os.File, flags Flags) (*os.File, error) {
 	if err := supported(cmd); err != nil {
 		return nil, err
 	}
-	c := &procdesc.Child{Path: cmd.Path, Program: program, Args: cmd.Args, Env: cmd.Environ(), Dir: cmd.Dir, Daemon: flags&Daemon != 0}
+	c := &procdesc.Child{Path: cmd.Path, Program: program, Args: cmd.Args, Env: cmd.Environ(), Dir: cmd.Dir, Daemon: flags&Daemon != 0,
+		Supervised: attach.Supervised()}
 	if len(c.Args) == 0 {
 		c.Args = []string{cmd.Path}
 	}

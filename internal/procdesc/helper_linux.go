@@ -23,42 +23,61 @@ type helper struct {
 	brings *message
 }
 
-// What numbers the helper uses.
-const (
-	endFD  = 0
-	pairFD = 3
-)
-
 // help writes the steps of child's helper. there is the end over which the other end
 // of the descriptor comes.
-func help(child *script.Sequence, there int) (*helper, error) {
+func help(child *script.Sequence, there int, supervised bool) (*helper, error) {
 	filter, err := seal()
 	if err != nil {
 		return nil, err
 	}
 	h := &helper{child: child, record: &record{magic: magic}, brings: newMessage()}
-	pid, all := script.NewValue(), int(^uint32(0))
-	const what = "start helper"
+	pid, end := script.NewValue(), script.ValueAt(&h.brings.fd)
 	s := &h.seq
 	// What is waited for is the program's execution, which ends the use of our memory.
 	s.Clone("fork", unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD), child, pid)
-	s.Do(what, unix.SYS_DUP3, there, pairFD, 0)
-	s.Do(what, unix.SYS_CLOSE_RANGE, pairFD+1, all, 0)
-	s.Do(what, unix.SYS_CLOSE_RANGE, 0, pairFD-1, 0)
-	s.Do(what, unix.SYS_RECVMSG, pairFD, script.Struct(h.brings), unix.MSG_DONTWAIT) // to the lowest number
-	s.Do(what, unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	s.Do(what, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, script.Struct(filter))
-	s.Do(what, unix.SYS_CLOSE, pairFD) // tells that all is done
+	tidy(s, there, supervised)
+	s.Do("receive the helper's end", unix.SYS_RECVMSG, there, script.Struct(h.brings), unix.MSG_DONTWAIT)
+	const confine = "confine the helper"
+	s.Do(confine, unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	s.Do(confine, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, script.Struct(filter))
+	s.Do("tell that all is done", unix.SYS_CLOSE, there)
 	s.Do("wait", unix.SYS_WAITID, unix.P_PID, pid, script.Struct(&h.record.info), unix.WEXITED|unix.WNOWAIT|unix.WALL,
 		script.Struct(&h.record.rusage))
-	s.Do("send exit status", unix.SYS_SENDTO, endFD, script.Struct(h.record), RecordSize, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil, 0).
+	s.Do("send exit status", unix.SYS_SENDTO, end, script.Struct(h.record), RecordSize, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil, 0).
 		Forgive(unix.EPIPE) // nobody is there to read it
 	// The child's number is free for others only after its holders can know of its end.
-	s.Do("close", unix.SYS_SHUTDOWN, endFD, unix.SHUT_RDWR)
+	s.Do("close", unix.SYS_SHUTDOWN, end, unix.SHUT_RDWR)
 	s.Do("wait", unix.SYS_WAIT4, pid, nil, unix.WALL, nil)
 	s.Do("end", unix.SYS_EXIT_GROUP, 0)
 	return h, nil
 }
+
+// tidy closes everything but there. A supervisor does not let numbers be closed
+// together for which filters were stacked; from stackable on there are none.
+func tidy(s *script.Sequence, there int, supervised bool) {
+	const what = "close the helper's descriptors"
+	last := int(^uint32(0))
+	if !supervised {
+		s.Do(what, unix.SYS_CLOSE_RANGE, 0, there-1, 0)
+		s.Do(what, unix.SYS_CLOSE_RANGE, there+1, last, 0)
+		return
+	}
+	failed := script.ValueAt(&[]uint32{1}[0])
+	s.Do(what, unix.SYS_CLOSE_RANGE, 0, stackable-1, 0).Into(failed).Forgive(unix.ENOSYS)
+	s.Grow(stackable + 20)
+	s.SkipUnless(failed, 1, stackable)
+	for n := range stackable {
+		s.Do(what, unix.SYS_CLOSE, n).Forgive(unix.EBADF)
+	}
+	if there > stackable {
+		s.Do(what, unix.SYS_CLOSE_RANGE, stackable, there-1, 0)
+	}
+	s.Do(what, unix.SYS_CLOSE_RANGE, there+1, last, 0)
+}
+
+// stackable is below which numbers filters are stacked for: it is one more than
+// LastStacked of package syscalls.
+const stackable = 256
 
 // seal compiles the filter of helpers. A helper runs in this process's memory and has
 // not what the process gives up later: were it not for the filter, whoever takes the
@@ -69,15 +88,8 @@ var seal = sync.OnceValues(func() (*unix.SockFprog, error) {
 	b.Load(cbpf.OffArch)
 	b.JumpEqual(uint32(sysno.Native), cbpf.Next, refuse)
 	b.Load(cbpf.OffNr)
-	for _, nr := range []uint32{unix.SYS_WAITID, unix.SYS_WAIT4, unix.SYS_EXIT_GROUP} {
+	for _, nr := range []uint32{unix.SYS_WAITID, unix.SYS_WAIT4, unix.SYS_SENDTO, unix.SYS_SHUTDOWN, unix.SYS_CLOSE, unix.SYS_EXIT_GROUP} {
 		b.JumpEqual(nr, pass, cbpf.Next)
-	}
-	for _, c := range []struct{ nr, fd uint32 }{{unix.SYS_SENDTO, endFD}, {unix.SYS_SHUTDOWN, endFD}, {unix.SYS_CLOSE, pairFD}} {
-		other := b.Label()
-		b.JumpEqual(c.nr, cbpf.Next, other)
-		b.Load(cbpf.OffLow(0))
-		b.JumpEqual(c.fd, pass, refuse)
-		b.Bind(other)
 	}
 	b.Bind(refuse)
 	b.Ret(unix.SECCOMP_RET_KILL_PROCESS)

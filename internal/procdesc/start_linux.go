@@ -25,6 +25,8 @@ type Child struct {
 	Files   []*os.File // the child's descriptors; nil is a closed one
 	Daemon  bool       // the last close does not kill
 
+	Supervised bool // this process has a supervisor
+
 	Setsid  bool
 	Setpgid bool
 	Pgid    int
@@ -57,8 +59,7 @@ func newMessage() *message {
 // Start starts a program, and returns its process descriptor, which is closed on exec.
 func Start(c *Child) (*sys.FD, error) {
 	sweep()
-	// Higher than what the helper moves it to.
-	here, there, err := pair()
+	here, there, err := pair(c.Supervised)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func Start(c *Child) (*sys.FD, error) {
 	if err != nil {
 		return nil, errors.Join(err, there.Close())
 	}
-	h, err := help(child, there.Int())
+	h, err := help(child, there.Int(), c.Supervised)
 	if err != nil {
 		return nil, errors.Join(err, there.Close())
 	}
@@ -81,11 +82,15 @@ func Start(c *Child) (*sys.FD, error) {
 	}
 	fd, err := receive(here.Int())
 	runtime.KeepAlive(c)
-	if cerr := child.Err(); cerr != nil {
-		err = cerr
-	} else if err == nil && fd == nil {
-		if err = h.seq.Err(); err == nil {
-			err = unix.ECHILD
+	if err == nil && fd == nil {
+		err = unix.ECHILD
+	}
+	if err != nil || child.Err() != nil {
+		// Who failed first says why.
+		for _, s := range []*script.Sequence{&h.seq, child} {
+			if serr := s.Err(); serr != nil {
+				err = serr
+			}
 		}
 	}
 	if err != nil {
@@ -97,21 +102,25 @@ func Start(c *Child) (*sys.FD, error) {
 	return fd, nil
 }
 
-// low is below any number that the helper uses for something else.
+// low is where numbers begin that are in nobody's way.
 const low = 10
 
-func pair() (here, there *sys.FD, err error) {
+// pair makes the sockets over which descriptors go.
+func pair(supervised bool) (here, there *sys.FD, err error) {
 	n, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("make sockets: %w", err)
 	}
-	here, first := sys.NewFD(n[0]), sys.NewFD(n[1])
-	defer first.Close()
-	m, err := unix.FcntlInt(uintptr(n[1]), unix.F_DUPFD_CLOEXEC, low)
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("make sockets: %w", err), here.Close())
+	here, there = sys.NewFD(n[0]), sys.NewFD(n[1])
+	if !supervised {
+		return here, there, nil
 	}
-	return here, sys.NewFD(m), nil
+	defer there.Close()
+	high, err := unix.FcntlInt(uintptr(n[1]), unix.F_DUPFD_CLOEXEC, stackable)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("get a descriptor above %d: %w", stackable-1, err), here.Close())
+	}
+	return here, sys.NewFD(high), nil
 }
 
 // receive takes the descriptor, if one comes, and waits until the program is executed
@@ -191,8 +200,8 @@ func (c *Child) become(s *script.Sequence) error {
 		s.Do("change directory", unix.SYS_CHDIR, script.String(c.Dir))
 	}
 	if !c.Daemon {
-		// Nobody would kill the child at the last close if its helper died. The signal is
-		// sent once more after what changes the user has cleared it.
+		// Nobody would kill the child at the last close if its helper died. After what
+		// changes the user, which would clear it.
 		s.Do("die with the helper", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL), 0, 0, 0)
 	}
 	if err := s.RestoreSignals(); err != nil {
@@ -236,11 +245,6 @@ func (c *Child) arrange(s *script.Sequence, first int) (program script.Value) {
 	return program
 }
 
-// number returns a file's number, and leaves its mode, which Fd would not.
-func number(f *os.File) (n int) {
-	n = -1
-	if raw, err := f.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { n = int(fd) })
-	}
-	return n
-}
+// number returns a file's number, and makes it one that blocks: programs expect that of
+// what they are started with.
+func number(f *os.File) int { return int(f.Fd()) }
