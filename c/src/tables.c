@@ -729,15 +729,22 @@ static const struct clause list69[] = {
 	{list68, 1, 0},
 };
 static const uint64_t list70[] = {
-	0x4020940dU,
-	0xc0189436U,
-	0x40182103U,
+	0x2103U,
 	0x4c00U,
 	0x4c06U,
 	0x4c0aU,
+	0x940dU,
+	0x9436U,
+	0x9401U,
+	0x9417U,
+	0x9426U,
+	0x586dU,
+	0x5881U,
+	0x660fU,
+	0xf509U,
 };
 static const struct test list71[] = {
-	{1, 0, 0, 0x0U, list70, 6},
+	{1, 0, 0, 0xffffU, list70, 13},
 };
 static const struct clause list72[] = {
 	{list71, 1, 135},

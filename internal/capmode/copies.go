@@ -6,6 +6,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/slot"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
@@ -32,19 +33,13 @@ func (w *Warden) copyAnswers() []answer {
 			return judged(c)
 		}},
 		{[]string{"ioctl"}, func(c *call) supervisor.Result {
-			switch uint32(c.Int(1)) {
-			case fioSetOwn, siocSetPgrp: // whom, is in memory
+			switch command := uint32(c.Int(1)); {
+			case command == fioSetOwn || command == siocSetPgrp: // whom, is in memory
 				if c.p.table.Mode() {
 					return supervisor.Errno(eCapMode)
 				}
-			case unix.FICLONERANGE, unix.FIDEDUPERANGE:
-				t := c.table()
-				defer t.Unlock()
-				if t.Len() > 0 {
-					// The source's number is in memory. Callers copy instead.
-					return supervisor.Errno(unix.EOPNOTSUPP)
-				}
-				return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, "there is no limited descriptor")
+			case slot.HandsOn(command):
+				return c.handOn()
 			}
 			return judged(c)
 		}},
@@ -71,6 +66,18 @@ const (
 	fioSetOwn   = 0x8901 // FIOSETOWN
 	siocSetPgrp = 0x8902 // SIOCSPGRP
 )
+
+// handOn is an ioctl command that names descriptors in memory: those are not judged,
+// so there must be nothing limited, and nothing limited comes before it is over. Who
+// clones a range copies it instead.
+func (c *call) handOn() supervisor.Result {
+	t := c.table()
+	defer t.Unlock()
+	if t.Len() > 0 {
+		return supervisor.Errno(unix.EOPNOTSUPP)
+	}
+	return c.goOn(pin{fd: int(c.Fd(0)), other: -1, sends: true}, "there is no limited descriptor")
+}
 
 // ifOpen is dup2 of a number to itself.
 func (c *call) ifOpen(fd int32) supervisor.Result {

@@ -14,7 +14,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/sysno"
 )
 
-// pin is what numbers a call that is let go on looks up, and whether it sends what
+// pin is what numbers a call that is let go on looks up, and whether it hands on what
 // its memory names, which may be any number and may change as long as the call is
 // not over.
 type pin struct {
@@ -33,6 +33,9 @@ type continued struct {
 }
 
 func (k *continued) names(n int) bool { return k.fd == n || k.other == n }
+
+// looksUpFirst reports whether k looks up all that it will before it waits.
+func (k *continued) looksUpFirst() bool { return !k.sends && slices.Contains(lookUpFirst, k.call) }
 
 // pins are the calls that were let go on, by thread, of all processes that share a
 // descriptor table.
@@ -76,8 +79,9 @@ func (c *call) settled(n int) bool {
 	return c.over(func(k *continued) bool { return k.names(n) })
 }
 
-// sent waits, for a little while, until every message that was let go is out. A
-// descriptor with fewer rights that comes before could be passed on with all.
+// sent waits, for a little while, until every call that was let go and hands on what
+// its memory names is over. A descriptor with fewer rights that comes before could be
+// passed on with all.
 func (c *call) sent() bool {
 	return c.over(func(k *continued) bool { return k.sends })
 }
@@ -106,11 +110,11 @@ func (c *call) over(matters func(*continued) bool) bool {
 	return false
 }
 
-// looksUpFirst are calls that look their descriptor up before they touch memory or
+// lookUpFirst are calls that look their descriptor up before they touch memory or
 // wait for anything: asleep in one of them, a thread is past that. Others may sleep,
 // or run for long, on a page of their arguments, which somebody fills when it suits
 // him, or which is huge.
-var looksUpFirst = []string{
+var lookUpFirst = []string{
 	"read", "readv", "pread64", "preadv", "write", "writev", "pwrite64", "pwritev", "recvfrom", "recvmsg", "accept", "accept4",
 	"ioctl", "flock", "fsync", "fdatasync", "connect", "dup", "dup2", "dup3", "fcntl", "lseek", "fstat", "fchmod", "fchown",
 	"ftruncate", "fallocate", "syncfs", "sync_file_range", "listen", "shutdown", "getsockname", "getpeername", "getsockopt",
@@ -141,7 +145,7 @@ func (c *call) past(tid int, k *continued) bool {
 	case "Z", "X":
 		return true
 	case "R":
-		return slices.Contains(looksUpFirst, k.call) && c.ranEnough(thread, k)
+		return k.looksUpFirst() && c.ranEnough(thread, k)
 	case "D": // it may wait for a lock on its way out of the question
 		return false
 	}
@@ -156,7 +160,7 @@ func (c *call) past(tid int, k *continued) bool {
 		return false
 	}
 	name, known := sysno.Name(sysno.Native, nr)
-	return !known || name != k.call || slices.Contains(looksUpFirst, name)
+	return !known || name != k.call || k.looksUpFirst()
 }
 
 // ranEnough reports whether a thread that runs has left the beginning of its call.

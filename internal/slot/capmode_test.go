@@ -318,7 +318,9 @@ func TestStaticDescriptor(t *testing.T) {
 		{"io_submit", [6]uint64{1}, all, eN, 0},
 		{"io_uring_enter", [6]uint64{other}, all, eN, 0},
 		{"pidfd_getfd", [6]uint64{other, testFD}, all, eN, 0},
-		{"ioctl", [6]uint64{other, ioctlCloneRange}, all, eN, 0},
+		{"ioctl", [6]uint64{other, unix.FICLONERANGE}, all, eN, 0},
+		{"ioctl", [6]uint64{other, 0x40182103}, all, eN, 0},
+		{"ioctl", [6]uint64{other, 0xc0202103}, all, eN, 0}, // the kernel takes any size and direction
 		{"clone", [6]uint64{unix.CLONE_FILES | 17}, all, eN, 0},
 		{"clone", [6]uint64{unix.CLONE_FILES | unix.CLONE_THREAD}, all, 0, 0},
 		{"clone", [6]uint64{unix.CLONE_VM | unix.CLONE_VFORK | 17}, all, 0, 0},

@@ -451,7 +451,7 @@ func genCaps(t *rapid.T, label string) filecaps.Caps {
 	return c
 }
 
-var controls = []uint32{unix.TCGETS, 0x541b, unix.FICLONE, ioctlCloneRange, 0x8901, 0x8913, 0x894b, 0x5451, 0x8b01}
+var controls = []uint32{unix.TCGETS, 0x541b, unix.FICLONE, unix.FICLONERANGE, 0x8901, 0x8913, 0x894b, 0x5451, 0x8b01}
 
 func allBitsOf() []rights.Set {
 	var out []rights.Set
@@ -483,7 +483,7 @@ func genOptions(t *rapid.T) Options {
 // registers are values that registers of interesting calls have.
 var registers = []uint64{testFD, testFD | high, testFD | 0xffffffff<<32, other, 0, 1, 2, 3, 4, everyBit, atCWD, 0xffffffff<<32 | atCWD, ptr, high,
 	0x20, 0x10, 0x80, 0x1000, unix.MAP_ANONYMOUS | unix.MAP_PRIVATE, unix.TCGETS, unix.FICLONE, 0x8901, 0x8913, 0x894b, 0x5451, 0x8b01,
-	unix.F_SETFL, unix.F_GETLK, unix.F_OFD_GETLK, unix.F_SETLEASE, unix.F_DUPFD_CLOEXEC, unix.F_ADD_SEALS, 999, ioctlCloneRange, unix.CLONE_FILES}
+	unix.F_SETFL, unix.F_GETLK, unix.F_OFD_GETLK, unix.F_SETLEASE, unix.F_DUPFD_CLOEXEC, unix.F_ADD_SEALS, 999, unix.FICLONERANGE, unix.CLONE_FILES}
 
 func genArgs(t *rapid.T) (args [6]uint64) {
 	for i := range args {

@@ -12,15 +12,20 @@ import (
 	"github.com/capsicum-go/capsicum/rights"
 )
 
-// Controls that take descriptors in memory, or let the kernel keep one.
-const (
-	ioctlCloneRange = 0x4020940d
-	ioctlDedupe     = 0xc0189436
-	seccompAddFD    = 0x40182103
-	loopSetFD       = 0x4c00
-	loopChangeFD    = 0x4c06
-	loopConfigure   = 0x4c0a
-)
+// handingOn are the numbers of the ioctl commands that take descriptors in memory, or
+// let the kernel keep one, without size and direction: seccomp's may have any.
+var handingOn = []uint64{
+	0x2103,                 // SECCOMP_IOCTL_NOTIF_ADDFD
+	0x4c00, 0x4c06, 0x4c0a, // LOOP_SET_FD, LOOP_CHANGE_FD, LOOP_CONFIGURE
+	0x940d, 0x9436, // FICLONERANGE, FIDEDUPERANGE
+	0x9401, 0x9417, 0x9426, // BTRFS_IOC_SNAP_CREATE, BTRFS_IOC_SNAP_CREATE_V2, BTRFS_IOC_SEND
+	0x586d, 0x5881, // XFS_IOC_SWAPEXT, XFS_IOC_EXCHANGE_RANGE
+	0x660f, 0xf509, // EXT4_IOC_MOVE_EXT, F2FS_IOC_MOVE_RANGE
+}
+
+// HandsOn reports whether an ioctl command takes descriptors in memory, or lets the
+// kernel keep one.
+func HandsOn(command uint32) bool { return slices.Contains(handingOn, uint64(command&ioctlNumber)) }
 
 // unseenGroups lists what reaches any descriptor through memory, in or out of
 // capability mode. It is refused from the first limit on where nobody can look.
@@ -31,7 +36,7 @@ func unseenGroups() []modeGroup {
 		{"io_submit io_uring_setup io_uring_enter io_uring_register bpf", "names descriptors in memory", refused, nil},
 		{"pidfd_getfd", "takes unlimited copies, also out of the process itself", refused, nil},
 		{"ioctl", "names descriptors in memory", []clause{
-			notcapable(is(1, ioctlCloneRange, ioctlDedupe, seccompAddFD, loopSetFD, loopChangeFD, loopConfigure)),
+			notcapable(test{arg: 1, op: in, mask: ioctlNumber, values: handingOn}),
 		}, nil},
 		{"clone", "a process with the same table would not hear of later limits", []clause{
 			notcapable(hasAny(0, unix.CLONE_FILES), hasNone(0, unix.CLONE_THREAD)),

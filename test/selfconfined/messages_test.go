@@ -3,6 +3,7 @@
 package selfconfined
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -15,20 +16,15 @@ import (
 // messageAttacks pass descriptors on in messages.
 var messageAttacks = []attack{
 	{name: "a message that waits for its control data", root: true, do: namesWhatComes},
+	{name: "a clone that waits for its source", root: true, do: clonesWhatComes},
 }
 
 // namesWhatComes sends a message while it holds nothing limited, holds the call back
 // on the page with the control data, receives a limited descriptor, and has the
 // message name that.
 func namesWhatComes(a *attacker) error {
-	const number = 300 // which needs no filter, and so leaves nothing behind when it is closed
-	check(unix.Dup3(a.file("it", "secret"), number, 0))
-	a.limit(number, rights.Write)
-	in := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0))
+	in := a.underWay()
 	out := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0))
-	check(unix.Sendmsg(in[0], []byte("x"), unix.UnixRights(number), nil, 0))
-	check(unix.Close(number))
-
 	control, fill := absent()
 	body := []byte("x")
 	iov := unix.Iovec{Base: &body[0], Len: 1}
@@ -39,7 +35,7 @@ func namesWhatComes(a *attacker) error {
 		done <- errnoOf(e)
 	}()
 	time.Sleep(100 * time.Millisecond)
-	came, err := receive(in[1])
+	came, err := receive(in)
 	if err != nil {
 		fill(nil)
 		return fmt.Errorf("receive a limited descriptor meanwhile: %w", err)
@@ -58,6 +54,42 @@ func namesWhatComes(a *attacker) error {
 	}
 	if string(buf) != "secret" {
 		return fmt.Errorf("read %q", buf)
+	}
+	return nil
+}
+
+// underWay sends a limited descriptor, after which the process holds none, and
+// returns the socket at which it arrives.
+func (a *attacker) underWay() int {
+	const number = 300 // which needs no filter, and so leaves nothing behind when it is closed
+	check(unix.Dup3(a.file("it", "secret"), number, 0))
+	a.limit(number, rights.Write)
+	in := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0))
+	check(unix.Sendmsg(in[0], []byte("x"), unix.UnixRights(number), nil, 0))
+	check(unix.Close(number))
+	return in[1]
+}
+
+// clonesWhatComes is the same with the cloning of a range, whose source is in memory.
+// Where the file system clones nothing, it is enough that the kernel looked.
+func clonesWhatComes(a *attacker) error {
+	in := a.underWay()
+	copied := a.file("copy", "")
+	args, fill := absent()
+	done := make(chan error, 1)
+	go func() {
+		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(copied), unix.FICLONERANGE, uintptr(unsafe.Pointer(&args[0])))
+		done <- errnoOf(e)
+	}()
+	time.Sleep(100 * time.Millisecond)
+	came, err := receive(in)
+	if err != nil {
+		fill(nil)
+		return fmt.Errorf("receive a limited descriptor meanwhile: %w", err)
+	}
+	fill(binary.NativeEndian.AppendUint64(nil, uint64(came)))
+	if err := <-done; err != nil && err != unix.EOPNOTSUPP {
+		return err
 	}
 	return nil
 }

@@ -132,7 +132,7 @@ func (at attack) make() (status int) {
 
 func attacks() []attack {
 	var all []attack
-	for _, list := range [][]attack{numberAttacks, nameAttacks, processAttacks, waitAttacks, messageAttacks} {
+	for _, list := range [][]attack{numberAttacks, nameAttacks, processAttacks, waitAttacks, messageAttacks, listenerAttacks} {
 		all = append(all, list...)
 	}
 	return all
