@@ -11,6 +11,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/request"
+	"github.com/capsicum-go/capsicum/internal/slot"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 )
@@ -46,8 +47,8 @@ func Supervised() bool {
 func Enter() error {
 	mu.Lock()
 	defer mu.Unlock()
-	in, err := ask(request.Mode)
-	if err != nil || in == 1 && !unstacked {
+	in, err := Mode()
+	if err != nil || in {
 		return err
 	}
 	// The filter can't tell what name an execveat has. Where the kernel can't be kept
@@ -60,21 +61,20 @@ func Enter() error {
 	if err != nil {
 		return err
 	}
-	unstacked = true
-	if err := stack(n); err != nil {
-		return err
-	}
-	unstacked = false
-	return nil
+	return stack(n)
 }
 
-// unstacked: a filter of capability mode was answered, and could not be installed.
-var unstacked bool
-
-// Mode reports whether the process is in capability mode.
+// Mode reports whether the process is in capability mode. The supervisor takes it for
+// in the mode also when the filter could not be installed, may be by the program that
+// executed this one; and a child that has filters of its own, when its parent entered
+// after the fork. The filter answers for itself.
 func Mode() (bool, error) {
 	in, err := ask(request.Mode)
-	return in == 1, err
+	if err != nil || in == 0 {
+		return false, err
+	}
+	_, err = ask(slot.OpMode)
+	return err == filecaps.ECAPMODE, nil
 }
 
 // filter is where the supervisor writes filters, one at a time under mu.

@@ -15,6 +15,7 @@ import (
 
 func init() {
 	cases["children of before and after"] = childrenOfBeforeAndAfter
+	cases["the supervisor believes in the mode"] = believed
 }
 
 // opener makes a child that waits for a byte from pipe, and then opens name beneath
@@ -78,6 +79,30 @@ func childrenOfBeforeAndAfter() error {
 	// Under Yama the supervisor can't look into children, and refuses them.
 	if err := after.Err(); !errors.Is(err, filecaps.ENOTCAPABLE) && !errors.Is(err, unix.EACCES) {
 		return fmt.Errorf("forked after: %v, want %v", err, filecaps.ENOTCAPABLE)
+	}
+	return nil
+}
+
+// believed enters where only the supervisor takes the process for in the mode: after a
+// program that could not install the filter has executed this one.
+func believed() error {
+	if err := Start(); err != nil {
+		return err
+	}
+	if _, err := ask(request.Enter, 0, room()); err != nil {
+		return err
+	}
+	if in, err := Mode(); in || err != nil {
+		return fmt.Errorf("mode %v without a filter: %v", in, err)
+	}
+	if err := Enter(); err != nil {
+		return err
+	}
+	if in, err := Mode(); !in || err != nil {
+		return fmt.Errorf("mode %v after entering: %v", in, err)
+	}
+	if _, err := unix.Open("/etc/passwd", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != filecaps.ECAPMODE {
+		return fmt.Errorf("open a name: %v, want %v", err, filecaps.ECAPMODE)
 	}
 	return nil
 }
