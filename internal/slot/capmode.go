@@ -258,17 +258,20 @@ func refusedInMode(name string) bool {
 	return !ok || len(r.refused) > 0 && len(r.refused[0].tests) == 0
 }
 
-// leftToMode returns clauses that let pass what capability mode refuses.
+// leftToMode returns clauses that let pass what capability mode refuses. Where somebody
+// is asked about the rest, it is he who says that the process is in the mode, and the
+// kernel may not have heard of it: then they refuse it.
 func leftToMode(name string, o Options) []clause {
 	if !o.CapabilityMode {
 		return nil
 	}
-	refused := modeTable()[name].refused
-	out := make([]clause, len(refused))
-	for i, c := range refused {
-		out[i] = clause{c.tests, 0}
+	refused := slices.Clone(modeTable()[name].refused)
+	if o.Only == nil {
+		for i := range refused {
+			refused[i].errno = 0
+		}
 	}
-	return out
+	return refused
 }
 
 // mode compiles capability mode's filter.

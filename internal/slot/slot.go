@@ -64,7 +64,7 @@ func Index(word, bit int) int { return word*RightBits + bit }
 // Options says what a descriptor's filter is compiled for.
 type Options struct {
 	// CapabilityMode leaves out what capability mode refuses, so that its answer,
-	// from an older filter, is the one.
+	// from an older filter, is the one. With Only, the answer is the same and is here.
 	CapabilityMode bool
 	// ReadOnly says that the open file is not open for writing. The kernel then
 	// keeps its shared mappings from being made writable with mprotect; else a
@@ -109,7 +109,7 @@ func Descriptor(arch sysno.Arch, fd int, c filecaps.Caps, o Options) ([]cbpf.Ins
 		p.guarded = true
 	}
 	for _, r := range table() {
-		if o.CapabilityMode && refusedInMode(r.name) || o.Only != nil && !slices.Contains(o.Only, r.name) {
+		if o.Only == nil && o.CapabilityMode && refusedInMode(r.name) || o.Only != nil && !slices.Contains(o.Only, r.name) {
 			continue
 		}
 		if cl := r.clauses(fd, c, o); len(cl) > 0 {
