@@ -59,6 +59,9 @@ int capsicum_attach(void);
 /* execute.c */
 bool capsicum_execute_no_names(void);
 
+/* procdesc.c */
+bool capsicum_is_procdesc(int fd);
+
 /* supervised.c */
 bool capsicum_supervised(void);
 int capsicum_supervised_enter(void);

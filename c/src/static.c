@@ -214,6 +214,9 @@ static void only_read(int fd)
 /* Puts a filter in force for what now says of fd, where had is what it was. */
 static int enforce(int fd)
 {
+	/* What a process descriptor has no use for, the socket that it is has. */
+	if (!same_caps(&now.caps, &unlimited.caps) && capsicum_is_procdesc(fd))
+		now.caps.rights[0] &= ~((CAP_READ | CAP_WRITE | CAP_GETSOCKOPT | CAP_SETSOCKOPT | CAP_SHUTDOWN | CAP_CONNECT) & ~CAP_NONE0);
 	only_read(fd);
 	now.read_only = read_only(fd);
 	bool told = had.untold && !now.untold;

@@ -1,0 +1,387 @@
+/*
+ * pdfork(). The child is made by a helper, which is its parent: a process in this one's
+ * memory, beside it, that then does nothing but wait. Package procdesc tells why and
+ * how; there the helper is a list of system calls, here it is a function. It has this
+ * thread's thread-local storage, so that it can fork as this thread would; afterwards it
+ * must not touch it, and makes its calls by itself.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/procdesc.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/futex.h>
+
+#include "library.h"
+#include "procdesc.h"
+
+#define STACKABLE 256 /* filters are stacked for lower numbers */
+#define STACK (96 * 1024)
+#define FAILED 125
+
+/* A message that brings a descriptor. */
+struct message {
+	struct msghdr header;
+	struct iovec iov;
+	char byte;
+	uint64_t control[CMSG_SPACE(sizeof(int)) / sizeof(uint64_t)];
+};
+
+struct helper {
+	struct helper *next;
+	_Atomic uint32_t lives;	 /* 0 once the helper has ended: the kernel writes it */
+	_Atomic uint32_t forked; /* 1 once there is a child, or none */
+	pid_t pid, child, starter;
+	int here, there, fd;
+	int flags;
+	jmp_buf back;
+	uint64_t mask;
+	struct message brings;
+	struct record record;
+	char stack[STACK] __attribute__((aligned(16)));
+};
+
+static struct helper *helpers; /* under the lock */
+static pid_t owner;	       /* whose they are */
+
+static pid_t parent, fosterer; /* of a child: who called pdfork(), and the helper */
+
+/* A system call that touches nothing but registers and what it is given. */
+static long raw(long nr, long a, long b, long c, long d, long e, long f)
+{
+#if defined __x86_64__
+	register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
+	long r;
+	__asm__ volatile("syscall" : "=a"(r) : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+	return r;
+#elif defined __aarch64__
+	register long x8 __asm__("x8") = nr, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c, x3 __asm__("x3") = d,
+		      x4 __asm__("x4") = e, x5 __asm__("x5") = f;
+	__asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory", "cc");
+	return x0;
+#else
+#error "no system calls for this architecture"
+#endif
+}
+
+static void ready(struct message *m)
+{
+	memset(m, 0, sizeof *m);
+	m->iov.iov_base = &m->byte;
+	m->iov.iov_len = 1;
+	m->header.msg_iov = &m->iov;
+	m->header.msg_iovlen = 1;
+	m->header.msg_control = m->control;
+	m->header.msg_controllen = sizeof m->control;
+}
+
+static long send_over(int over, int fd)
+{
+	struct message m;
+	ready(&m);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m.header);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	return CALL3(SYS_sendmsg, over, &m.header, MSG_NOSIGNAL);
+}
+
+/* The child makes its descriptor, and hands both ends over. */
+static long hand_over(struct helper *h)
+{
+	int end[2], one = h->flags & PD_DAEMON ? MARK_DAEMON : MARK;
+	long r = CALL4(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, end);
+	if (r < 0)
+		return r;
+	r = CALL2(SYS_shutdown, end[1], SHUT_RD); /* nothing is sent from a descriptor */
+	if (r == 0)
+		r = capsicum_call(SYS_setsockopt, end[0], SOL_SOCKET, SO_RCVLOWAT, (long)&one, sizeof one, 0);
+	if (r == 0 && !(h->flags & PD_DAEMON)) {
+		/* The kernel kills this process at the last close. */
+		r = CALL3(SYS_fcntl, end[1], F_SETSIG, SIGKILL);
+		if (r == 0)
+			r = CALL3(SYS_fcntl, end[1], F_SETOWN, CALL0(SYS_getpid));
+		if (r == 0)
+			r = CALL3(SYS_fcntl, end[1], F_SETFL, O_RDWR | O_NONBLOCK | O_ASYNC);
+		if (r == 0)
+			r = CALL2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	}
+	if (r == 0)
+		r = send_over(h->here, end[1]);
+	if (r >= 0)
+		r = send_over(h->there, end[0]);
+	CALL1(SYS_close, end[0]);
+	CALL1(SYS_close, end[1]);
+	return r < 0 ? r : 0;
+}
+
+static void born(struct helper *h)
+{
+	parent = h->starter;
+	fosterer = (pid_t)CALL0(SYS_getppid);
+	helpers = NULL;
+	int here = h->here, there = h->there;
+	uint64_t mask = h->mask;
+	if (hand_over(h) < 0) {
+		CALL2(SYS_shutdown, here, SHUT_RDWR);
+		_exit(FAILED);
+	}
+	CALL1(SYS_close, here);
+	CALL1(SYS_close, there);
+	CALL2(SYS_munmap, h, sizeof *h);
+	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
+}
+
+/* Closes everything but the helper's end of the pair. */
+static void tidy(int there)
+{
+	if (raw(SYS_close_range, 0, there - 1, 0, 0, 0, 0) < 0) {
+		/* Numbers for which filters were stacked are not closed together. */
+		for (int n = 0; n < there && n < STACKABLE; n++)
+			raw(SYS_close, n, 0, 0, 0, 0, 0);
+		if (there > STACKABLE)
+			raw(SYS_close_range, STACKABLE, there - 1, 0, 0, 0, 0);
+	}
+	raw(SYS_close_range, there + 1, ~0U, 0, 0, 0, 0);
+}
+
+/* Receives the other end of the child's descriptor; a child that ended has none. */
+static int receive_end(struct helper *h)
+{
+	for (bool last = false;; ) {
+		long n = raw(SYS_recvmsg, h->there, (long)&h->brings.header, MSG_DONTWAIT, 0, 0, 0);
+		if (n > 0) {
+			int fd;
+			memcpy(&fd, CMSG_DATA((struct cmsghdr *)h->brings.control), sizeof fd);
+			return fd;
+		}
+		if (n != -EAGAIN || last)
+			return -1;
+		h->record.info.si_pid = 0;
+		raw(SYS_waitid, P_PID, h->child, (long)&h->record.info, WEXITED | WNOHANG | WNOWAIT | __WALL, 0, 0);
+		last = h->record.info.si_pid != 0;
+		if (!last) {
+			struct timespec t = {0, 20000};
+			raw(SYS_nanosleep, (long)&t, 0, 0, 0, 0, 0);
+		}
+	}
+}
+
+#define ALLOW(nr) {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (nr)}, {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}
+
+/*
+ * A helper shares this process's memory, and not what confines it later. Were it not for
+ * this filter, who takes the process over could have it do what he likes.
+ */
+static struct sock_filter seal[] = {
+	{BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, arch)},
+#if defined __x86_64__
+	{BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 0xc000003e},
+#else
+	{BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 0xc00000b7},
+#endif
+	{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL},
+	{BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr)},
+	ALLOW(SYS_waitid), ALLOW(SYS_wait4), ALLOW(SYS_sendto), ALLOW(SYS_shutdown), ALLOW(SYS_close), ALLOW(SYS_exit_group),
+	{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL},
+};
+
+/* The helper's life after the fork. */
+static void foster(struct helper *h)
+{
+	struct sock_fprog prog = {sizeof seal / sizeof seal[0], seal};
+	long none = 0;
+	tidy(h->there);
+	int end = receive_end(h);
+	if (end < 0 || raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0) < 0 ||
+	    raw(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, (long)&prog, 0, 0, 0) < 0)
+		none = FAILED; /* which the child does not survive */
+	else
+		raw(SYS_close, h->there, 0, 0, 0, 0, 0);
+	if (none == 0) {
+		raw(SYS_waitid, P_PID, h->child, (long)&h->record.info, WEXITED | WNOWAIT | __WALL, (long)h->record.rusage, 0);
+		raw(SYS_sendto, end, (long)&h->record, sizeof h->record, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+		/* The child's number is free only after its holders can know of its end. */
+		raw(SYS_shutdown, end, SHUT_RDWR, 0, 0, 0, 0);
+		raw(SYS_wait4, h->child, 0, __WALL, 0, 0, 0);
+	}
+	raw(SYS_exit_group, none, 0, 0, 0, 0, 0);
+}
+
+static int help(void *arg)
+{
+	struct helper *h = arg;
+	pid_t pid = fork();
+	if (pid == 0)
+		_longjmp(h->back, 1);
+	h->child = pid < 0 ? -errno : pid;
+	atomic_store(&h->forked, 1);
+	raw(SYS_futex, (long)&h->forked, FUTEX_WAKE, 1, 0, 0, 0);
+	if (pid > 0)
+		foster(h);
+	raw(SYS_exit_group, 0, 0, 0, 0, 0, 0);
+	return 0;
+}
+
+void capsicum_pd_sweep(void)
+{
+	struct capsicum_signals s;
+	(void)capsicum_lock(&s);
+	long self = CALL0(SYS_getpid);
+	if (owner != self)
+		helpers = NULL; /* a copy of another's */
+	owner = (pid_t)self;
+	for (struct helper **p = &helpers, *h; (h = *p);) {
+		if (atomic_load(&h->lives) != 0) {
+			p = &h->next;
+			continue;
+		}
+		*p = h->next;
+		CALL4(SYS_wait4, h->pid, 0, __WALL, 0);
+		CALL2(SYS_munmap, h, sizeof *h);
+	}
+	capsicum_unlock(&s);
+}
+
+int capsicum_pd_of(pid_t pid)
+{
+	struct capsicum_signals s;
+	int fd = -1;
+	(void)capsicum_lock(&s);
+	if (owner == CALL0(SYS_getpid))
+		for (struct helper *h = helpers; h; h = h->next)
+			if (h->child == pid)
+				fd = h->fd;
+	capsicum_unlock(&s);
+	pid_t now;
+	int before = errno;
+	if (fd >= 0 && (pdgetpid(fd, &now) < 0 || now != pid))
+		fd = -1;
+	errno = before;
+	return fd;
+}
+
+static void keep(struct helper *h)
+{
+	struct capsicum_signals s;
+	(void)capsicum_lock(&s);
+	h->next = helpers;
+	helpers = h;
+	capsicum_unlock(&s);
+}
+
+/* Takes the descriptor, and waits until the helper is ready. */
+static long receive(int here, int flags)
+{
+	struct message m;
+	int fd = -1;
+	for (;;) {
+		ready(&m);
+		long n = CALL3(SYS_recvmsg, here, &m.header, flags & PD_CLOEXEC ? MSG_CMSG_CLOEXEC : 0);
+		if (n == -EINTR)
+			continue;
+		if (n > 0 && m.header.msg_controllen == sizeof m.control && fd < 0)
+			memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m.header)), sizeof fd);
+		if (n <= 0)
+			return fd;
+	}
+}
+
+static long make_pair(struct helper *h)
+{
+	int pair[2];
+	long r = CALL4(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair);
+	if (r < 0)
+		return r;
+	h->here = pair[0];
+	h->there = pair[1];
+	if (capsicum_supervised()) {
+		r = CALL3(SYS_fcntl, pair[1], F_DUPFD_CLOEXEC, STACKABLE);
+		CALL1(SYS_close, pair[1]);
+		if (r < 0)
+			CALL1(SYS_close, pair[0]);
+		h->there = (int)r;
+	}
+	return r < 0 ? r : 0;
+}
+
+/* Starts the helper, and waits for its fork. Every signal is blocked. */
+static long start(struct helper *h)
+{
+	atomic_store(&h->lives, 1);
+	int pid = clone(help, h->stack + STACK, CLONE_VM | CLONE_CHILD_CLEARTID, h, NULL, NULL, (void *)&h->lives);
+	if (pid < 0)
+		return -errno;
+	h->pid = pid;
+	while (atomic_load(&h->forked) == 0 && atomic_load(&h->lives) != 0)
+		capsicum_futex_wait((uint32_t *)&h->forked, 0, 20);
+	return h->child;
+}
+
+static pid_t pdfork_with(struct helper *h, int *fdp)
+{
+	uint64_t all = ~0ULL;
+	CALL4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &h->mask, 8);
+	if (_setjmp(h->back)) {
+		born(h);
+		return 0;
+	}
+	long child = start(h);
+	keep(h);
+	CALL1(SYS_close, h->there);
+	long fd = child > 0 ? receive(h->here, h->flags) : -1;
+	CALL1(SYS_close, h->here);
+	h->fd = (int)fd;
+	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &h->mask, 0, 8);
+	if (fd < 0) {
+		errno = child < 0 ? (int)-child : ECHILD;
+		return -1;
+	}
+	*fdp = (int)fd;
+	return (pid_t)child;
+}
+
+PUBLIC pid_t pdfork(int *fdp, int flags)
+{
+	if (flags & ~PD_ALLOWED_AT_FORK || !fdp) {
+		errno = fdp ? EINVAL : EFAULT;
+		return -1;
+	}
+	capsicum_pd_sweep();
+	struct helper *h = mmap(NULL, sizeof *h, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (h == MAP_FAILED)
+		return -1;
+	h->flags = flags;
+	h->starter = (pid_t)CALL0(SYS_getpid);
+	h->record.magic = RECORD_MAGIC;
+	ready(&h->brings);
+	long r = make_pair(h);
+	if (r < 0) {
+		CALL2(SYS_munmap, h, sizeof *h);
+		errno = (int)-r;
+		return -1;
+	}
+	return pdfork_with(h, fdp);
+}
+
+/* As if who called pdfork() were the parent of its child. */
+PUBLIC pid_t getppid(void)
+{
+	pid_t real = (pid_t)CALL0(SYS_getppid);
+	return real == fosterer && real > 1 ? parent : real;
+}

@@ -1,0 +1,280 @@
+/* Process descriptors, as a program for FreeBSD has them. */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/procdesc.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "check.h"
+
+static volatile sig_atomic_t signals;
+
+static void count(int signal)
+{
+	(void)signal;
+	signals++;
+}
+
+/* A child that lives until something is written to *tell, and exits with it. */
+static pid_t told(int *pd, int flags, int *tell)
+{
+	int p[2];
+	SUCCEEDS(pipe(p));
+	pid_t parent = getpid(), pid = pdfork(pd, flags);
+	SUCCEEDS(pid);
+	if (pid == 0) {
+		unsigned char b = 99;
+		close(p[1]);
+		if (getppid() != parent || getpid() == parent || read(p[0], &b, 1) != 1)
+			_exit(98);
+		_exit(b);
+	}
+	close(p[0]);
+	*tell = p[1];
+	return pid;
+}
+
+static void tell(int to, char what)
+{
+	CHECK(write(to, &what, 1) == 1);
+}
+
+/* Whether a process lives; its helper collects it. */
+static int lives(pid_t pid)
+{
+	usleep(50000);
+	return kill(pid, 0) == 0;
+}
+
+static void dies(pid_t pid)
+{
+	for (int i = 0; i < 500 && kill(pid, 0) == 0; i++)
+		usleep(10000);
+	FAILS(kill(pid, 0), ESRCH);
+}
+
+static short hung(int pd, int milliseconds)
+{
+	struct pollfd p = {pd, 0, 0};
+	SUCCEEDS(poll(&p, 1, milliseconds));
+	return p.revents;
+}
+
+static void pd_simple(void)
+{
+	int pd = -1, to, status = -1;
+	struct rusage ru;
+	struct stat st;
+	pid_t got = -1, pid;
+	FAILS(pdfork(&pd, 0x1000), EINVAL);
+	FAILS(pdfork(NULL, 0), EFAULT);
+	signal(SIGCHLD, count);
+	for (int flags = 0; flags <= PD_ALLOWED_AT_FORK; flags++) {
+		pid = told(&pd, flags, &to);
+		CHECK((fcntl(pd, F_GETFD) == FD_CLOEXEC) == (flags & PD_CLOEXEC ? 1 : 0));
+		SUCCEEDS(pdgetpid(pd, &got));
+		CHECK(got == pid);
+		SUCCEEDS(fstat(pd, &st));
+		CHECK(hung(pd, 0) == 0);
+		CHECK(pdwait4(pd, &status, WNOHANG, NULL) == 0);
+		SUCCEEDS(pdkill(pd, 0));
+		FAILS(pdkill(pd, 65), EINVAL);
+		FAILS(waitpid(-1, &status, WNOHANG), ECHILD);
+		tell(to, 7);
+		CHECK(hung(pd, 10000) == POLLHUP);
+		FAILS(waitpid(-1, &status, WNOHANG), ECHILD);
+		SUCCEEDS(pdkill(pd, SIGTERM));
+		memset(&ru, 0, sizeof ru);
+		CHECK(pdwait4(pd, &status, 0, &ru) == pid);
+		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7 && ru.ru_minflt > 0);
+		FAILS(pdwait4(pd, &status, 0, NULL), ECHILD);
+		FAILS(pdkill(pd, SIGTERM), ESRCH);
+		SUCCEEDS(pdgetpid(pd, &got));
+		CHECK(got == pid && hung(pd, 0) == POLLHUP);
+		SUCCEEDS(close(pd));
+		SUCCEEDS(close(to));
+	}
+	CHECK(signals == 0);
+	FAILS(pdgetpid(pd, &got), EBADF);
+	FAILS(pdkill(scratch(), 0), EBADF);
+	FAILS(pdwait4(scratch(), &status, 0, NULL), EBADF);
+	FAILS(pdwait4(pd, &status, WUNTRACED, NULL), EINVAL);
+}
+
+static void pd_wait_pid(void)
+{
+	int pd, to, status;
+	pid_t pid = told(&pd, 0, &to);
+	CHECK(waitpid(pid, &status, WNOHANG) == 0);
+	tell(to, 9);
+	CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 9);
+	FAILS(waitpid(pid, &status, 0), ECHILD);
+	FAILS(pdwait4(pd, &status, 0, NULL), ECHILD);
+	/* An ordinary child is another matter. */
+	pid_t other = fork();
+	SUCCEEDS(other);
+	if (other == 0)
+		_exit(3);
+	CHECK(waitpid(-1, &status, 0) == other && WEXITSTATUS(status) == 3);
+}
+
+static void pd_close(void)
+{
+	int pd, to, pair[2];
+	pid_t pid = told(&pd, 0, &to);
+	int other = dup(pd);
+	close(pd);
+	CHECK(lives(pid));
+	SUCCEEDS(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid_t holder = fork();
+	SUCCEEDS(holder);
+	if (holder == 0) {
+		pause();
+		_exit(0);
+	}
+	close(other);
+	CHECK(lives(pid));
+	SUCCEEDS(kill(holder, SIGKILL));
+	dies(pid);
+	CHECK(waitpid(holder, NULL, 0) == holder);
+	FAILS(waitpid(pid, NULL, WNOHANG), ECHILD);
+
+	pid = told(&pd, PD_DAEMON, &to);
+	close(pd);
+	CHECK(lives(pid));
+	tell(to, 1);
+	dies(pid);
+}
+
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/* The child is a process like others: memory, threads, children of its own. */
+static void pd_child(void)
+{
+	int pd, status, first = dup(0);
+	SUCCEEDS(close(first)); /* the lowest free number, as it is afterwards */
+	for (int round = 0; round < 20; round++) {
+		char *before = malloc(1000);
+		strcpy(before, "before");
+		pid_t pid = pdfork(&pd, 0);
+		SUCCEEDS(pid);
+		if (pid == 0) {
+			pthread_t t;
+			char *after = malloc(100000);
+			int mine, s;
+			if (strcmp(before, "before") != 0 || !after || pthread_create(&t, NULL, nothing, NULL) != 0 || pthread_join(t, NULL) != 0)
+				_exit(1);
+			pid_t own = pdfork(&mine, 0);
+			if (own == 0)
+				_exit(5);
+			if (own < 0 || pdwait4(mine, &s, 0, NULL) != own || WEXITSTATUS(s) != 5)
+				_exit(2);
+			raise(SIGUSR1); /* by the thread's number, which the library remembers */
+			_exit(3);
+		}
+		CHECK(pdwait4(pd, &status, 0, NULL) == pid);
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
+		close(pd);
+		free(before);
+	}
+	CHECK(dup(0) == first);
+}
+
+static void *churns(void *arg)
+{
+	volatile int *stop = arg;
+	while (!*stop)
+		free(malloc(100));
+	return NULL;
+}
+
+/* Other threads hold locks all the time. */
+static void pd_threads(void)
+{
+	pthread_t t[2];
+	volatile int stop = 0;
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_create(&t[i], NULL, churns, (void *)&stop) == 0);
+	for (int i = 0; i < 50; i++) {
+		int pd, status;
+		pid_t pid = pdfork(&pd, 0);
+		SUCCEEDS(pid);
+		if (pid == 0) {
+			free(malloc(100));
+			_exit(0);
+		}
+		CHECK(pdwait4(pd, &status, 0, NULL) == pid && status == 0);
+		close(pd);
+	}
+	stop = 1;
+	for (int i = 0; i < 2; i++)
+		CHECK(pthread_join(t[i], NULL) == 0);
+}
+
+/* In capability mode, with a supervisor; without one, of what was started before. */
+static void pd_mode(void)
+{
+	int pd, to, status;
+	pid_t got, pid = told(&pd, 0, &to);
+	SUCCEEDS(cap_enter());
+	SUCCEEDS(pdgetpid(pd, &got));
+	CHECK(got == pid);
+	FAILS(kill(pid, SIGKILL), ECAPMODE);
+	CHECK(hung(pd, 0) == 0);
+	SUCCEEDS(pdkill(pd, SIGKILL));
+	CHECK(hung(pd, 10000) == POLLHUP);
+	CHECK(pdwait4(pd, &status, 0, NULL) == pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	if (alone) {
+		CHECK(pdfork(&pd, 0) < 0);
+		return;
+	}
+	for (int flags = 0; flags <= PD_DAEMON; flags++) {
+		pid = pdfork(&pd, flags);
+		SUCCEEDS(pid);
+		if (pid == 0)
+			_exit(cap_sandboxed() && open("/etc/passwd", O_RDONLY) < 0 && errno == ECAPMODE ? 4 : 5);
+		CHECK(pdwait4(pd, &status, 0, NULL) == pid);
+		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 4);
+	}
+}
+
+static void pd_rights(void)
+{
+	static const struct { uint64_t all, own; } rights[] = {{CAP_PDGETPID, 0}, {CAP_PDKILL, 1}, {CAP_PDWAIT, 2}};
+	int pd[3], to[3], status;
+	pid_t pid[3], got;
+	for (int i = 0; i < 3; i++)
+		pid[i] = told(&pd[i], 0, &to[i]);
+	for (int i = 0; i < 3; i++)
+		SUCCEEDS(limit(pd[i], rights[i].all, CAP_EVENT, CAP_READ, CAP_GETSOCKOPT, CAP_SHUTDOWN, 0ULL));
+	for (int i = 0; i < 3; i++) {
+		struct ucred cred;
+		socklen_t size = sizeof cred;
+		int no[3] = {pdgetpid(pd[i], &got), pdkill(pd[i], 0), pdwait4(pd[i], &status, WNOHANG, NULL)};
+		for (int j = 0; j < 3; j++)
+			CHECK(i == j && !alone ? no[j] == 0 : i == j || no[j] == -1);
+		FAILS(pdkill(pd[i == 1 ? 0 : i], 0), ENOTCAPABLE);
+		CHECK(read(pd[i], &status, 1) < 0 && errno == ENOTCAPABLE);
+		CHECK(shutdown(pd[i], SHUT_WR) < 0 && errno == ENOTCAPABLE);
+		CHECK(getsockopt(pd[i], SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 && errno == ENOTCAPABLE);
+		CHECK(hung(pd[i], 0) == 0);
+	}
+	if (!alone)
+		CHECK(lives(pid[0]) && lives(pid[1]) && lives(pid[2]));
+	close(pd[2]); /* younger ones have copies of the others */
+	dies(pid[2]);
+}
+
+const struct test_case procdesc_cases[] = {
+	{"pdfork", pd_simple}, {"pdfork, waitpid", pd_wait_pid}, {"pdfork, close", pd_close}, {"pdfork, child", pd_child},
+	{"pdfork, threads", pd_threads}, {"pdfork, capability mode", pd_mode}, {"pdfork, rights", pd_rights}, {NULL, NULL},
+};
