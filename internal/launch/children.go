@@ -46,7 +46,7 @@ type children struct {
 }
 
 // newChildren makes them ready to start.
-func newChildren(p *policy.Policy, engine policy.Engine, fds []inherited) (c *children, err error) {
+func newChildren(p *policy.Policy, engine policy.Engine, fds []inherited, slack int) (c *children, err error) {
 	c = &children{engine: engine, ownNetwork: engine == policy.EngineNamespaces && !p.Net,
 		front: channel{-1}, ctl: channel{-1}, pid: script.NewValue(), ended: script.NewValue(), status: script.NewValue()}
 	defer func() {
@@ -66,7 +66,7 @@ func newChildren(p *policy.Policy, engine policy.Engine, fds []inherited) (c *ch
 		c.strangers = childrenOf(os.Getpid())
 	}
 	c.prepareFirst(fds)
-	return c, c.prepareInit(p.Linger)
+	return c, c.prepareInit(p.Linger, slack)
 }
 
 // open opens everything that both sides hold.

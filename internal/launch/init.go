@@ -25,7 +25,7 @@ var supervisorEnv = []string{"GOMAXPROCS=16", "GOGC=off"}
 // signal but those that the Go runtime needs is blocked in it for good: a
 // terminal's signals are meant for the program, and one sent by the program must
 // not end its own supervisor.
-func (c *children) prepareInit(linger bool) error {
+func (c *children) prepareInit(linger bool, slack int) error {
 	seq := &c.init
 	exe, err := c.openFile("/proc/self/exe", unix.O_RDONLY)
 	if err != nil {
@@ -36,6 +36,8 @@ func (c *children) prepareInit(linger bool) error {
 		return err
 	}
 
+	// The thread that forks may be one that the runtime's monitor has started.
+	seq.Do("keep the timer slack", unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, slack, 0, 0, 0)
 	// An end of file is the front's death, for init and for the program's process.
 	for _, fd := range []int{c.front.fd, c.cues.lifeline.Int()} {
 		seq.Do("leave the front its sockets", unix.SYS_CLOSE, fd)

@@ -70,6 +70,7 @@ func pick(p *policy.Policy) policy.Engine {
 type Launch struct {
 	policy   *policy.Policy
 	fds      []inherited
+	slack    int // the timer slack that was the caller's
 	children *children
 	err      error // what went wrong so far
 }
@@ -78,8 +79,7 @@ type Launch struct {
 // to its namespaces beside the caller, and the program's process, which waits to
 // be told what to show. Errors are [Launch.Run]'s to return.
 func Begin(p *policy.Policy) *Launch {
-	sys.CalmMonitor()
-	l := &Launch{policy: p}
+	l := &Launch{policy: p, slack: sys.CalmMonitor()}
 	if l.err = l.prepare(); l.err == nil {
 		l.err = l.children.start()
 	}
@@ -94,7 +94,7 @@ func (l *Launch) prepare() (err error) {
 	if l.fds, err = inherit(l.policy.FDs); err != nil {
 		return err
 	}
-	l.children, err = newChildren(l.policy, pick(l.policy), l.fds)
+	l.children, err = newChildren(l.policy, pick(l.policy), l.fds, l.slack)
 	return err
 }
 
@@ -125,7 +125,7 @@ func (l *Launch) Run(pl *plan.Plan, c Choice, o Options) (int, error) {
 	if chooseErr != nil {
 		return 0, fmt.Errorf("%w (the namespaces engine is unavailable: %v)", chooseErr, r)
 	}
-	if l.children, err = newChildren(l.policy, c.Engine, l.fds); err != nil {
+	if l.children, err = newChildren(l.policy, c.Engine, l.fds, l.slack); err != nil {
 		return 0, err
 	}
 	if err := l.children.start(); err != nil {

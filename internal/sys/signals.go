@@ -46,11 +46,20 @@ const calmSignal = unix.Signal(64)
 // process that lives for five milliseconds and starts others, a tenth of the
 // time. The thread is the first that the runtime starts. Where its number is
 // another's, nothing happens.
-func CalmMonitor() {
+//
+// It does so by its timer slack. That passes on to threads that it starts, any of
+// which may run Go code from then on, and to processes that these start: they need
+// the slack of before, which is returned.
+func CalmMonitor() (slack int) {
+	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err != nil {
+		return 0 // which stands for what a process began with
+	}
 	act := handle(calmPC())
 	if err := rtSigaction(calmSignal, &act, nil); err == nil {
 		_ = unix.Tgkill(unix.Getpid(), unix.Getpid()+1, calmSignal)
 	}
+	return slack
 }
 
 // PipeSignals makes each of sigs that is not ignored arrive, as 32 bits with its
