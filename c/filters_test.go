@@ -47,8 +47,13 @@ func randomCaps(r *rand.Rand, from filecaps.Caps) filecaps.Caps {
 	from.Fcntls &= rights.Fcntls(r.Uint32() | r.Uint32())
 	if r.IntN(3) == 0 {
 		from.Listed, from.Ioctls = true, nil
+		high := r.IntN(2) == 0 // most commands have a bit at one end or both
 		for range []int{0, 1, 3, 40, 256}[r.IntN(5)] {
-			from.Ioctls = append(from.Ioctls, r.Uint32N(0x9000))
+			cmd := r.Uint32N(0x9000)
+			if high {
+				cmd = -r.Uint32N(0x180)
+			}
+			from.Ioctls = append(from.Ioctls, cmd)
 		}
 	}
 	return from

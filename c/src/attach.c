@@ -84,7 +84,13 @@ struct start {
 
 #define STACK (64 * 1024)
 
-static long become(struct start *s)
+/*
+ * What runs on such a stack ends without a return. A sanitizer would remember its
+ * frames, and take the next one's for them.
+ */
+#define ON_STACK __attribute__((no_sanitize_address))
+
+ON_STACK static long become(struct start *s)
 {
 	struct rlimit limit;
 	if (CALL4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) == 0) {
@@ -129,7 +135,7 @@ static long become(struct start *s)
 	return CALL3(SYS_execve, s->program, s->argv, s->envp);
 }
 
-static int last(void *arg)
+ON_STACK static int last(void *arg)
 {
 	struct start *s = arg;
 	s->error = become(s);
@@ -138,7 +144,7 @@ static int last(void *arg)
 }
 
 /* Ends at once: who is nobody's child is init's. */
-static int between(void *arg)
+ON_STACK static int between(void *arg)
 {
 	struct start *s = arg;
 	int n = clone(last, s->stack, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
@@ -154,6 +160,19 @@ static const char *program(void)
 {
 	const char *p = getauxval(AT_SECURE) ? NULL : getenv("CAPSICUM_SUPERVISOR");
 	return p && *p ? p : CAPSICUM_PROGRAM;
+}
+
+/*
+ * What adopts the orphans among its descendants would adopt the supervisor too, and wait
+ * for it, which waits for its end. Returns whether this process was such a one.
+ */
+static bool adopt(bool orphans)
+{
+	int was = 0;
+	CALL2(SYS_prctl, PR_GET_CHILD_SUBREAPER, &was);
+	if (was != orphans)
+		CALL2(SYS_prctl, PR_SET_CHILD_SUBREAPER, orphans);
+	return was;
 }
 
 /*
@@ -176,12 +195,14 @@ static long spawn(int page)
 	};
 	uint64_t all = ~0ULL, before;
 	CALL4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, 8);
+	bool adopts = adopt(false);
 	int n = clone(between, stacks + 2 * STACK, CLONE_VM | CLONE_VFORK, &s);
 	long error = n < 0 ? -errno : 0;
 	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, 8);
 	if (n >= 0)
 		while (CALL4(SYS_wait4, n, 0, __WALL, 0) == -EINTR)
 			;
+	adopt(adopts);
 	munmap(stacks, 2 * STACK);
 	if (error == 0)
 		error = s.error;

@@ -14,8 +14,6 @@
  */
 static enum form { UNCHOSEN, SUPERVISED, ALONE } form;
 
-static uint32_t commands[MAX_IOCTLS]; /* under the lock */
-
 /* Whose form that is: the owner of this memory, or of what it is a copy of. */
 static long whose;
 
@@ -68,7 +66,10 @@ void capsicum_born(void)
 	*capsicum_owner() = (uint32_t)whose;
 }
 
-/* Ends a call: the result, or -1 with errno. */
+/*
+ * Ends a call: the result, or -1 with errno. What the caller gave the address of is read
+ * before it begins and written after it ends: a handler of the fault of a bad one may jump.
+ */
 static long end(const struct capsicum_signals *s, long r)
 {
 	capsicum_finish(s);
@@ -151,17 +152,17 @@ PUBLIC int cap_rights_limit(int fd, const cap_rights_t *rights)
 
 PUBLIC int __cap_rights_get(int version, int fd, cap_rights_t *rights)
 {
-	static uint64_t words[2]; /* under the lock; nothing is stored in part */
+	uint64_t words[2];
 	struct capsicum_signals s;
 	if (version != CAP_RIGHTS_VERSION_00)
 		return fail(EINVAL);
 	if (!rights)
 		return fail(EFAULT);
 	capsicum_start(&s);
-	int r = supervised() ? capsicum_supervised_rights(fd, words) : capsicum_static_rights(fd, words);
+	int r = (int)end(&s, supervised() ? capsicum_supervised_rights(fd, words) : capsicum_static_rights(fd, words));
 	if (r == 0)
 		memcpy(rights->cr_rights, words, sizeof words);
-	return (int)end(&s, r);
+	return r;
 }
 
 PUBLIC int cap_rights_get(int fd, cap_rights_t *rights)
@@ -197,13 +198,15 @@ PUBLIC int cap_ioctls_limit(int fd, const cap_ioctl_t *cmds, size_t ncmds)
 
 PUBLIC ssize_t cap_ioctls_get(int fd, cap_ioctl_t *cmds, size_t maxcmds)
 {
+	uint32_t list[MAX_IOCTLS];
 	struct capsicum_signals s;
 	capsicum_start(&s);
-	int n = supervised() ? capsicum_supervised_ioctls(fd, commands) : capsicum_static_ioctls(fd, commands);
-	if (cmds && n > 0 && n <= MAX_IOCTLS)
-		for (size_t i = 0; i < (size_t)n && i < maxcmds; i++)
-			cmds[i] = commands[i];
-	return end(&s, n == ALL_IOCTLS ? CAP_IOCTLS_ALL : n);
+	int n = (int)end(&s, supervised() ? capsicum_supervised_ioctls(fd, list) : capsicum_static_ioctls(fd, list));
+	if (n == ALL_IOCTLS)
+		return CAP_IOCTLS_ALL;
+	for (int i = 0; cmds && i < n && (size_t)i < maxcmds; i++)
+		cmds[i] = list[i];
+	return n;
 }
 
 PUBLIC int cap_fcntls_limit(int fd, uint32_t fcntlrights)

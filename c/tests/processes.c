@@ -2,9 +2,12 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -383,6 +386,126 @@ static void invisible(void)
 		CHECK(!sigismember(&mask, i));
 }
 
+static void asks(int signal)
+{
+	int before = errno;
+	cap_rights_t r;
+	signals += cap_rights_get(0, &r) == 0 && signal == SIGUSR1;
+	errno = before;
+}
+
+/* Signals that come in all the time, with a handler that makes calls itself. */
+static void signalled(void)
+{
+	struct sigaction a;
+	sigset_t mask, after;
+	memset(&a, 0, sizeof a);
+	a.sa_handler = asks; /* without SA_RESTART */
+	SUCCEEDS(sigaction(SIGUSR1, &a, NULL));
+	pid_t parent = getpid(), pid = fork();
+	SUCCEEDS(pid);
+	while (pid == 0) {
+		usleep(300);
+		if (getppid() != parent || kill(parent, SIGUSR1) < 0)
+			_exit(0);
+	}
+	SUCCEEDS(sigemptyset(&mask));
+	SUCCEEDS(sigaddset(&mask, SIGUSR2));
+	CHECK(pthread_sigmask(SIG_SETMASK, &mask, NULL) == 0);
+	for (int i = 0; i < 10; i++) {
+		limiter(NULL);
+		if (i == 0)
+			SUCCEEDS(cap_enter());
+	}
+	while (signals < 3)
+		CHECK(cap_sandboxed());
+	CHECK(pthread_sigmask(SIG_SETMASK, NULL, &after) == 0);
+	for (int i = 1; i < 31; i++)
+		CHECK(sigismember(&after, i) == (i == SIGUSR2));
+}
+
+/* A program that collects orphans gets its own, and no other. */
+static void subreaper(void)
+{
+	int on = 0;
+	SUCCEEDS(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0));
+	SUCCEEDS(limit(scratch(), CAP_READ, 0ULL));
+	FAILS(waitpid(-1, NULL, __WALL | WNOHANG), ECHILD);
+	SUCCEEDS(prctl(PR_GET_CHILD_SUBREAPER, &on, 0, 0, 0));
+	CHECK(on == 1);
+	pid_t pid = fork();
+	SUCCEEDS(pid);
+	if (pid == 0)
+		_exit(fork() < 0);
+	CHECK(wait(NULL) > 0 && wait(NULL) > 0);
+	FAILS(wait(NULL), ECHILD);
+}
+
+static sigjmp_buf jump;
+
+static void jumps(int signal)
+{
+	siglongjmp(jump, signal);
+}
+
+/* A program that lives on after the fault of a bad pointer. */
+static void faults(void)
+{
+	const cap_ioctl_t cmd = 0x5401;
+	int fd = scratch();
+	cap_rights_t r;
+	void *nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(nowhere != MAP_FAILED);
+	SUCCEEDS(cap_ioctls_limit(fd, &cmd, 1));
+	signal(SIGSEGV, jumps);
+	for (volatile int i = 0; i < 6; i++) {
+		if (sigsetjmp(jump, 1))
+			continue;
+		switch (i) {
+		case 0: cap_rights_get(fd, nowhere); break;
+		case 1: cap_rights_limit(fd, nowhere); break;
+		case 2: cap_ioctls_get(fd, nowhere, 1); break;
+		case 3: cap_ioctls_limit(fd, nowhere, 1); break;
+		case 4: cap_fcntls_get(fd, nowhere); break;
+		case 5: cap_getmode(nowhere); break;
+		}
+		CHECK(!"a fault");
+	}
+	SUCCEEDS(cap_rights_get(fd, &r));
+	SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+	SUCCEEDS(cap_enter());
+}
+
+/* The first call with few numbers left, and many later ones with none. */
+static void few_descriptors(void *number)
+{
+	struct rlimit l;
+	char b;
+	int left = *(int *)number, fd = scratch(), other = scratch(), next = scratch();
+	SUCCEEDS(getrlimit(RLIMIT_NOFILE, &l));
+	l.rlim_cur = (rlim_t)(next + left);
+	SUCCEEDS(close(next));
+	SUCCEEDS(setrlimit(RLIMIT_NOFILE, &l));
+	SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+	for (int i = 0; i < left; i++)
+		SUCCEEDS(memfd_create("fill", MFD_CLOEXEC));
+	FAILS(memfd_create("fill", MFD_CLOEXEC), EMFILE);
+	SUCCEEDS(limit(other, CAP_READ, CAP_WRITE, 0ULL));
+	SUCCEEDS(cap_enter());
+	SUCCEEDS(limit(other, CAP_WRITE, 0ULL));
+	CHECK(read(fd, &b, 1) == 1 && write(other, "x", 1) == 1);
+	FAILS(write(fd, "x", 1), ENOTCAPABLE);
+	FAILS(read(other, &b, 1), ENOTCAPABLE);
+	FAILS(open("/", O_RDONLY), ECAPMODE);
+	FAILS(memfd_create("fill", MFD_CLOEXEC), EMFILE); /* nothing was lost */
+}
+
+static void at_the_limit(void)
+{
+	for (int left = 0; left < 5; left++)
+		in_child(few_descriptors, &left);
+}
+
 /* A process whose supervisor is gone is confined: no call says that it could not be. */
 static void dead_supervisor(void)
 {
@@ -436,7 +559,9 @@ const struct test_case process_cases[] = {
 	{"executed", executed}, {"executed half", executed_half}, {"invisible", invisible},
 	{"dead supervisor", dead_supervisor}, {"constructor", constructor}, {"supervisor by name", supervisor_by_name},
 	{"listener", listener}, {"shared memory", shared_memory}, {"shared by threads", shared_by_threads}, {"daemons", daemons},
-	{"copied lock", copied_lock},
+	{"copied lock", copied_lock}, {"signalled", signalled}, {"faults", faults},
+	{"subreaper", subreaper},
+	{"at the limit", at_the_limit},
 	{"no filters", no_filters}, {"forbidden filters", forbidden_filters},
 	{NULL, NULL},
 };
