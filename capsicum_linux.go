@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/capsicum-go/capsicum/internal/attach"
+	"github.com/capsicum-go/capsicum/internal/procdesc"
 	"github.com/capsicum-go/capsicum/internal/static"
 	"github.com/capsicum-go/capsicum/rights"
 )
@@ -53,6 +54,8 @@ func now() *form {
 // supervisor if that can be. A process whose filters were made without one keeps
 // that form, also through exec.
 func first() *form {
+	// What shares this process's memory, and was not confined with it, must be harmless.
+	procdesc.Settle()
 	if f := now(); f == supervised {
 		return f
 	}

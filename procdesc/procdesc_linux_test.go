@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum"
+	"github.com/capsicum-go/capsicum/internal/procdesc"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -727,6 +728,7 @@ func TestHelper(t *testing.T) {
 	if got := field(t, helper, "PPid"); got != strconv.Itoa(os.Getpid()) {
 		t.Errorf("the helper's parent is %s, want %d", got, os.Getpid())
 	}
+	procdesc.Settle() // as what confines this process does
 	if got := descriptors(t, helper); !slices.Equal(got, []string{"0"}) {
 		t.Errorf("helper has descriptors %v", got)
 	}

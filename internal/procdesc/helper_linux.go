@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +23,9 @@ type helper struct {
 	child  *script.Sequence
 	record *record
 	brings *message
+
+	started  uint32 // not 0 once the program is executed, or was not
+	unsealed uint32 // 0 once the filter is there
 }
 
 // help writes the steps of child's helper. there is the end over which the other end
@@ -30,17 +35,20 @@ func help(child *script.Sequence, there int, supervised bool) (*helper, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &helper{child: child, record: &record{magic: magic}, brings: newMessage()}
+	h := &helper{child: child, record: &record{magic: magic}, brings: newMessage(), unsealed: 1}
 	pid, end := script.NewValue(), script.ValueAt(&h.brings.fd)
 	s := &h.seq
 	// What is waited for is the program's execution, which ends the use of our memory.
 	s.Clone("fork", unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD), child, pid)
+	const tell = "tell that it is executed"
+	s.Do(tell, unix.SYS_GETPID).Into(script.ValueAt(&h.started))
+	s.Do(tell, unix.SYS_FUTEX, script.ValueAt(&h.started).Pointer(), futexWake, 1, nil, nil, 0)
 	tidy(s, there, supervised)
 	s.Do("receive the helper's end", unix.SYS_RECVMSG, there, script.Struct(h.brings), unix.MSG_DONTWAIT)
 	const confine = "confine the helper"
 	s.Do(confine, unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	s.Do(confine, unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, script.Struct(filter))
-	s.Do("tell that all is done", unix.SYS_CLOSE, there)
+	s.Do("let go of the starter", unix.SYS_CLOSE, there).Into(script.ValueAt(&h.unsealed))
 	s.Do("wait", unix.SYS_WAITID, unix.P_PID, pid, script.Struct(&h.record.info), unix.WEXITED|unix.WNOWAIT|unix.WALL,
 		script.Struct(&h.record.rusage))
 	s.Do("send exit status", unix.SYS_SENDTO, end, script.Struct(h.record), RecordSize, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil, 0).
@@ -102,12 +110,15 @@ var seal = sync.OnceValues(func() (*unix.SockFprog, error) {
 	return &unix.SockFprog{Len: uint16(len(prog)), Filter: unsafe.SliceData(prog)}, nil
 })
 
-// helpers are those that nobody has waited for, by process id: what they run and
-// write must stay where it is.
-var helpers struct {
+// list is helpers that nobody has waited for, by process id: what they run and write
+// must stay where it is.
+type list struct {
 	sync.Mutex
-	by map[int]*helper
+	by       map[int]*helper
+	unsealed []int // some of them, which may be so
 }
+
+var helpers list
 
 func (h *helper) keep(pid int) {
 	helpers.Lock()
@@ -116,20 +127,44 @@ func (h *helper) keep(pid int) {
 		helpers.by = map[int]*helper{}
 	}
 	helpers.by[pid] = h
+	helpers.unsealed = append(helpers.unsealed, pid)
 }
 
-// sweep waits for helpers that have ended. No signal told so, and no wait for any child
+// Sweep waits for helpers that have ended. No signal told so, and no wait for any child
 // returns them.
-func sweep() {
+func Sweep() {
 	helpers.Lock()
 	defer helpers.Unlock()
 	for pid := range helpers.by {
-		got, err := unix.Wait4(pid, nil, unix.WALL|unix.WNOHANG, nil)
-		if got == pid || errors.Is(err, unix.ECHILD) {
-			delete(helpers.by, pid)
-		}
+		helpers.ended(pid)
 	}
 }
 
-// Sweep lets go of what was needed for processes that have ended.
-func Sweep() { sweep() }
+// ended forgets a helper that has ended, and reports whether it had.
+func (l *list) ended(pid int) bool {
+	got, err := unix.Wait4(pid, nil, unix.WALL|unix.WNOHANG, nil)
+	if got != pid && !errors.Is(err, unix.ECHILD) {
+		return false
+	}
+	delete(l.by, pid)
+	return true
+}
+
+// Settle waits until every helper has its filter. Whoever confines this process must:
+// until then a helper can do what the process will not be able to.
+func Settle() {
+	helpers.Lock()
+	defer helpers.Unlock()
+	for _, pid := range helpers.unsealed {
+		for {
+			h := helpers.by[pid]
+			if h == nil || atomic.LoadUint32(&h.unsealed) == 0 || helpers.ended(pid) {
+				break
+			}
+			time.Sleep(20 * time.Microsecond)
+		}
+	}
+	helpers.unsealed = helpers.unsealed[:0]
+}
+
+const futexWake = 1

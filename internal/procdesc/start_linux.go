@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -58,7 +60,7 @@ func newMessage() *message {
 
 // Start starts a program, and returns its process descriptor, which is closed on exec.
 func Start(c *Child) (*sys.FD, error) {
-	sweep()
+	Sweep()
 	here, there, err := pair(c.Supervised)
 	if err != nil {
 		return nil, err
@@ -80,7 +82,7 @@ func Start(c *Child) (*sys.FD, error) {
 	if err := there.Close(); err != nil {
 		return nil, err
 	}
-	fd, err := receive(here.Int())
+	fd, err := h.receive(here.Int())
 	runtime.KeepAlive(c)
 	if err == nil && fd == nil {
 		err = unix.ECHILD
@@ -123,28 +125,30 @@ func pair(supervised bool) (here, there *sys.FD, err error) {
 	return here, sys.NewFD(high), nil
 }
 
-// receive takes the descriptor, if one comes, and waits until the program is executed
-// and the helper ready: then the last copy of the other end is closed.
-func receive(from int) (fd *sys.FD, err error) {
-	control := make([]byte, 24)
-	for {
-		var m sys.Received
-		err := sys.Retry(func() (err error) {
-			m, err = sys.RawRecvmsg(from, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
-			return
-		})
-		switch {
-		case err != nil:
-			if fd != nil {
-				fd.Close()
-			}
-			return nil, fmt.Errorf("receive descriptor: %w", err)
-		case m.Data == 0:
-			return fd, nil
-		case m.Control == len(control) && fd == nil:
-			fd = sys.NewFD(int(int32(binary.NativeEndian.Uint32(control[16:]))))
+// receive waits until the program is executed, and takes the descriptor, if it came.
+func (h *helper) receive(from int) (*sys.FD, error) {
+	for atomic.LoadUint32(&h.started) == 0 {
+		sys.WaitWord(&h.started, 0, 20*time.Millisecond)
+		n, _, err := unix.Recvfrom(from, make([]byte, 1), unix.MSG_DONTWAIT|unix.MSG_PEEK)
+		if n == 0 && err == nil {
+			return nil, nil // the helper has ended
 		}
 	}
+	control := make([]byte, 24)
+	var m sys.Received
+	err := sys.Retry(func() (err error) {
+		m, err = sys.RawRecvmsg(from, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		return
+	})
+	switch {
+	case err == unix.EAGAIN || err == nil && m.Data == 0:
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("receive descriptor: %w", err)
+	case m.Control != len(control):
+		return nil, fmt.Errorf("receive descriptor: %w", unix.EMFILE)
+	}
+	return sys.NewFD(int(int32(binary.NativeEndian.Uint32(control[16:])))), nil
 }
 
 // steps writes what the child does before it executes the program. here and there are
