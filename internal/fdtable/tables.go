@@ -129,8 +129,10 @@ func (ts *Tables) Born(label uint64, pid, filters int) (*Table, error) {
 	if fk.bound {
 		t.Bind()
 	}
-	if before := int(fk.parent.before.Load()); fk.parent.Mode() && filters > before {
-		t.Enter(before)
+	if fk.parent.Mode() { // and then the number is there
+		if before := int(fk.parent.before.Load()); filters > before {
+			t.Enter(before)
+		}
 	}
 	t = ts.bind(pid, t)
 	ts.seen(fk)

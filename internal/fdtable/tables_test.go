@@ -286,3 +286,22 @@ func TestForkedBefore(t *testing.T) {
 		t.Error("a child of one in capability mode is not in it")
 	}
 }
+
+// TestEntersMeanwhile: a child that was forked before is not in capability mode either
+// when it is seen in the moment in which its parent enters.
+func TestEntersMeanwhile(t *testing.T) {
+	for i := range 20000 {
+		ts := NewTables()
+		parent := ts.Attach(1)
+		label := ts.Fork(parent, false)
+		var done sync.WaitGroup
+		done.Go(func() { parent.Enter(1) })
+		child, err := ts.Born(label, 2, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if done.Wait(); child.Mode() {
+			t.Fatalf("it is in the mode, at try %d", i)
+		}
+	}
+}
