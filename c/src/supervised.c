@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
+#include <sys/capsicum.h>
 
 #include "library.h"
 
@@ -42,24 +43,26 @@ bool capsicum_supervised(void)
 	return request(REQUEST_MODE, 0, 0, 0, 0) >= 0;
 }
 
+/*
+ * The supervisor believes in the mode also where the filter could not be installed,
+ * maybe by the program that executed this one. The filter answers for itself.
+ */
 int capsicum_supervised_mode(void)
 {
-	return (int)ask(REQUEST_MODE, 0, 0, 0);
+	long r = ask(REQUEST_MODE, 0, 0, 0);
+	return r <= 0 ? (int)r : request(OP_MODE, 0, 0, 0, 0) == -ECAPMODE;
 }
 
 /*
  * The supervisor is told first, so that no name is looked up as before once a filter
- * refuses others. A filter that could not be installed is asked for again.
+ * refuses others.
  */
 int capsicum_supervised_enter(void)
 {
-	static bool unstacked; /* under the lock */
-	long r = ask(REQUEST_MODE, 0, 0, 0);
-	if (r != 0 && !(r == 1 && unstacked))
-		return r < 0 ? (int)r : 0;
-	r = narrow(REQUEST_ENTER, r == 0 && capsicum_execute_no_names(), (long)capsicum_room, 0, 0);
-	unstacked = r < 0;
-	return r < 0 ? (int)r : 0;
+	int r = capsicum_supervised_mode();
+	if (r == 0)
+		r = narrow(REQUEST_ENTER, capsicum_execute_no_names(), (long)capsicum_room, 0, 0);
+	return r < 0 ? r : 0;
 }
 
 /* Narrows fd, and installs a filter if without one what fd has lost would still pass. */

@@ -289,8 +289,23 @@ static void execute_with_threads(void)
 	in_child(with_thread, &yes);
 }
 
+/* Only the supervisor believes in the mode: a program that could not install the filter was there before. */
+static void believed(void)
+{
+	static struct { uint16_t code; uint8_t jt, jf; uint32_t k; } room[4096];
+	int fd = scratch();
+	if (alone)
+		return;
+	SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+	CHECK(syscall(0x43415, 0x11, 0, room, 0, 0) > 0);
+	CHECK(!cap_sandboxed());
+	SUCCEEDS(cap_enter());
+	CHECK(cap_sandboxed());
+	FAILS(open("/etc/passwd", O_RDONLY), ECAPMODE);
+}
+
 const struct test_case mode_cases[] = {
 	{"enter", enter}, {"beneath", beneath}, {"inherited", inherited}, {"local time", local_time},
 	{"time zone data", time_zone_data}, {"named zone", named_zone}, {"execute", execute},
-	{"execute in container", execute_in_container}, {"execute with threads", execute_with_threads}, {NULL, NULL},
+	{"execute in container", execute_in_container}, {"execute with threads", execute_with_threads}, {"believed", believed}, {NULL, NULL},
 };
