@@ -54,6 +54,8 @@ func writeLibrary(w io.Writer, r *libraryResults) {
 		writeSteps(w, m)
 		writeMany(w, m)
 		writeForks(w, m)
+		writeChildren(w, m)
+		writeMemory(w, m)
 	}
 	writeTargetList(w, r.targets())
 	fmt.Fprintf(w, "\nCalls that ask nobody are compared one byte at a time, where %.1f is hardest to keep.\n", hotMost)

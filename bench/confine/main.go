@@ -7,6 +7,8 @@
 //	confine limits
 //	confine enter
 //	confine many count
+//	confine children count
+//	confine shared megabytes
 package main
 
 import (
@@ -43,6 +45,7 @@ func run(args []string) error {
 	}
 	what, ok := map[string]func([]string) error{
 		"calls": calls, "forks": forks, "limits": limits, "enter": enter, "many": many,
+		"children": children, "shared": shared,
 	}[args[0]]
 	if !ok {
 		return fmt.Errorf("%s: %w", args[0], unix.EINVAL)
