@@ -37,6 +37,7 @@ type circumstances struct{ static, mode bool }
 // about, calls confine, and returns what is wrong then.
 var cases = map[string]func(c circumstances, confine func()) error{
 	"reader": reader, "passed": passed, "received": received, "owner": owner, "new": made, "sealed": sealed, "inherited": inherited,
+	"names": names,
 }
 
 func child(order string) error {
