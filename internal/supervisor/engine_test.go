@@ -22,6 +22,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
 	"github.com/capsicum-go/capsicum/internal/sys"
+	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,6 +40,12 @@ var victims = map[string]notifytest.Scenario{
 	"unmap":     victimUnmap,
 	"ops":       victimOps,
 	"flip":      victimFlip,
+	"refused": func([]string) int {
+		if _, e := probeCall(1); e != unix.EPERM {
+			return 1
+		}
+		return 0
+	},
 }
 
 // probe is the call these tests give handlers of their own: the Go runtime does
@@ -236,6 +243,23 @@ func TestPanicIsAnErrno(t *testing.T) {
 	sv.finish(t)
 	if !strings.Contains(sv.logs.text(), "handler test") {
 		t.Errorf("log does not tell:\n%s", sv.logs.text())
+	}
+}
+
+// TestOnlyTheTableContinues: a handler that lets a call go for which the table states
+// no reason has made a mistake.
+func TestOnlyTheTableContinues(t *testing.T) {
+	logs := new(lockedLog)
+	s, err := New(Config{Plan: new(plan.Plan), Logf: logs.add,
+		Options: Options{Engine: policy.EngineNamespaces, Lacking: rights.Of(rights.Fchmodat)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.handlers[probe] = func(*Call) Result { return Continue("it looked harmless") }
+	sv := superviseWith(t, s, logs, notifytest.Victim{Scenario: "refused", Calls: []uint32{unix.SYS_FCHMODAT}})
+	sv.finish(t)
+	if !strings.Contains(logs.text(), "may not be continued") {
+		t.Errorf("log does not tell:\n%s", logs.text())
 	}
 }
 
