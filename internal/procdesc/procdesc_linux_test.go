@@ -5,8 +5,12 @@ import (
 	"os"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/cbpf"
+	"github.com/capsicum-go/capsicum/internal/sysno"
 )
 
 func start(t *testing.T, c *Child) int {
@@ -22,7 +26,7 @@ func shell(line string) *Child {
 	return &Child{Path: "/bin/sh", Args: []string{"sh", "-c", line}, Env: os.Environ(), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}}
 }
 
-func TestFirst(t *testing.T) {
+func TestStart(t *testing.T) {
 	for line, want := range map[string]unix.WaitStatus{"exit 7": 7 << 8, "kill -9 $$": 9, "ulimit -c 0; kill -11 $$": 11} {
 		fd := start(t, shell(line))
 		pid, err := Pid(fd)
@@ -75,4 +79,26 @@ func TestLastClose(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("not killed")
+}
+
+// TestSeal: a helper makes no other calls, whatever it is made to run.
+func TestSeal(t *testing.T) {
+	filter, err := seal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	prog := unsafe.Slice(filter.Filter, filter.Len)
+	passes := map[uint32]bool{unix.SYS_WAITID: true, unix.SYS_WAIT4: true, unix.SYS_SENDTO: true, unix.SYS_SHUTDOWN: true,
+		unix.SYS_CLOSE: true, unix.SYS_EXIT_GROUP: true}
+	for nr := range uint32(600) {
+		for _, arch := range []uint32{uint32(sysno.Native), 0x40000003} {
+			want := uint32(unix.SECCOMP_RET_KILL_PROCESS)
+			if passes[nr] && arch == uint32(sysno.Native) {
+				want = unix.SECCOMP_RET_ALLOW
+			}
+			if got := cbpf.Run(prog, cbpf.Data{Nr: nr, Arch: arch}); got.Value != want {
+				t.Errorf("call %d of %#x: %#x, want %#x", nr, arch, got.Value, want)
+			}
+		}
+	}
 }
