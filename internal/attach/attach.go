@@ -115,15 +115,17 @@ func spawn(shared int) (int, error) {
 	if err := become(&last, shared); err != nil {
 		return 0, err
 	}
-	// No signal tells of its end, and only a wait that asks for such children
-	// collects it.
-	n, err := script.Start(unix.CLONE_VM, &between)
-	if err != nil {
-		return 0, fmt.Errorf("fork: %w", err)
-	}
 	defer runtime.KeepAlive(&last)
 	defer runtime.KeepAlive(&between)
-	err = sys.Retry(func() error { _, err := unix.Wait4(n, nil, unix.WALL, nil); return err })
+	err := sys.WithoutAdopting(func() error {
+		// No signal tells of its end, and only a wait that asks for such children
+		// collects it.
+		n, err := script.Start(unix.CLONE_VM, &between)
+		if err != nil {
+			return err
+		}
+		return sys.Retry(func() error { _, err := unix.Wait4(n, nil, unix.WALL, nil); return err })
+	})
 	if err == nil {
 		err = between.Err()
 	}

@@ -46,6 +46,7 @@ var cases = map[string]func() error{
 	"closed standard fds": closedStandard,
 	"another user":        anotherUser,
 	"not dumpable":        notDumpable,
+	"child subreaper":     childSubreaper,
 	"told of":             toldOf,
 	"tried form":          triedForm,
 }
@@ -422,4 +423,26 @@ func notDumpable() error {
 		err = errors.Join(err, fmt.Errorf("a program: %q, %w", out, runErr))
 	}
 	return err
+}
+
+// childSubreaper: a process that adopts orphans does not adopt its supervisor, whose
+// end it would wait for, and goes on adopting others.
+func childSubreaper() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if err := Start(); err != nil {
+		return err
+	}
+	if _, err := unix.Wait4(-1, nil, unix.WNOHANG|unix.WALL, nil); err != unix.ECHILD {
+		return fmt.Errorf("wait for any child: %v, want %v", err, unix.ECHILD)
+	}
+	cmd := exec.Command("/bin/sh", "-c", "sleep 0.1 & exit 0")
+	if err := cmd.Run(); err != nil {
+		return err
+	}
+	if _, err := unix.Wait4(-1, nil, unix.WALL, nil); err != nil {
+		return fmt.Errorf("wait for an orphan: %w", err)
+	}
+	return nil
 }

@@ -35,7 +35,7 @@ const usualFile = 64 << 10
 // readFile returns a whole file, or nil when it is not there, not readable or
 // too long.
 func (c *closure) readFile(name string, limit int64) []byte {
-	f, err := c.open.Open(name)
+	f, err := c.find(name)
 	if err != nil {
 		return nil
 	}

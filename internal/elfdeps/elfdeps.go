@@ -109,6 +109,9 @@ func Closure(program string, env Env, open Opener) (Result, error) {
 func closureOn(m *machine, program string, env Env, open Opener) (Result, error) {
 	c := &closure{env: env, open: open, m: m, index: make(map[string]int)}
 	err := c.program(program, "program", 0)
+	if c.exhausted != nil {
+		err = c.exhausted
+	}
 	return c.result, err
 }
 
@@ -118,6 +121,17 @@ type closure struct {
 	m      *machine
 	result Result
 	index  map[string]int // Path → index in result.Files
+
+	exhausted error // nothing can be opened, so that what is there looks missing
+}
+
+// find opens a name as the program's loader will.
+func (c *closure) find(name string) (*Opened, error) {
+	f, err := c.open.Open(name)
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
+		c.exhausted = &Error{name, err}
+	}
+	return f, err
 }
 
 func (c *closure) warn(format string, args ...any) {
@@ -150,7 +164,7 @@ func (c *closure) absolute(name string) string {
 
 // program adds what can be executed: the program, then each interpreter.
 func (c *closure) program(name, why string, depth int) error {
-	f, err := c.open.Open(name)
+	f, err := c.find(name)
 	if err != nil {
 		return &Error{name, err}
 	}
@@ -220,7 +234,7 @@ func (c *closure) env1(interp, arg, script string, depth int) error {
 }
 
 func (c *closure) executable(name string) bool {
-	f, err := c.open.Open(name)
+	f, err := c.find(name)
 	if err != nil {
 		return false
 	}

@@ -66,7 +66,7 @@ func (c *closure) elf(name string, f *Opened) error {
 // addOpened adds a file that was found already, with its mode of now.
 func (c *closure) addOpened(name string, use Use, why string) {
 	var mode uint32
-	if f, err := c.open.Open(name); err == nil {
+	if f, err := c.find(name); err == nil {
 		mode = f.Mode
 		f.Close()
 	}
@@ -116,7 +116,7 @@ func (l *loader) probe(name string) *loaded {
 		return lib
 	}
 	l.probes[name] = nil
-	f, err := l.c.open.Open(name)
+	f, err := l.c.find(name)
 	if err != nil {
 		return nil
 	}
@@ -137,7 +137,7 @@ func (l *loader) probe(name string) *loaded {
 func (l *loader) isDir(name string) bool {
 	lib, known := l.probes[name]
 	if !known {
-		if f, err := l.c.open.Open(name); err == nil {
+		if f, err := l.c.find(name); err == nil {
 			if f.Mode&unix.S_IFMT == unix.S_IFDIR {
 				lib = l.main
 			}

@@ -11,9 +11,10 @@ import (
 )
 
 // cues are how the front tells the children that what they wait for is there:
-// init its identity mapping, and then the program's process the plan. They are counted in an eventfd. A write to a pipe or socket would wake
-// the child on the front's own processor, where it waits until the front sleeps;
-// this one may wake it on another.
+// init its identity mapping, and then the program's process the plan. They are
+// counted in an eventfd. A write to a pipe or socket would wake the child on the
+// front's own processor, where it waits until the front sleeps; this one may wake
+// it on another.
 type cues struct {
 	given    *sys.FD // the eventfd
 	lifeline *sys.FD // a pipe's end for writing: when it is closed, there is no more front

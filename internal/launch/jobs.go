@@ -31,8 +31,9 @@ var fromTerminal = []unix.Signal{
 	unix.SIGINT, unix.SIGQUIT, unix.SIGWINCH, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU,
 }
 
-// receive returns the pipe in which the signals that are passed on arrive. What the
-// caller had us ignore stays ignored, here and in the program.
+// receive returns the pipe in which the signals that are passed on arrive. HUP and
+// INT stay ignored, here and in the program, if the caller had us ignore them; of the
+// others the Go runtime has forgotten it before anything of ours runs.
 var receive = sync.OnceValues(func() (*sys.FD, error) { return sys.PipeSignals(passedOn) })
 
 // settle is how long after being continued what happened before may still come

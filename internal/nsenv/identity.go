@@ -2,12 +2,12 @@ package nsenv
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
 // The namespaces that a sandbox gets: those that its first process must be born
@@ -62,7 +62,7 @@ func MapSelf(seq *script.Sequence, uid, gid int) {
 // may, and only from outside.
 func MapAll(pid int) error {
 	for _, name := range []string{"uid_map", "gid_map"} {
-		here, err := os.ReadFile("/proc/self/" + name)
+		here, err := sys.ReadFileAt(unix.AT_FDCWD, "/proc/self/"+name)
 		if err != nil {
 			return fmt.Errorf("read identity map: %w", err)
 		}
@@ -70,7 +70,7 @@ func MapAll(pid int) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, name), []byte(same), 0); err != nil {
+		if err := sys.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, name), []byte(same)); err != nil {
 			return fmt.Errorf("write identity map: %w", err)
 		}
 	}

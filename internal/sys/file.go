@@ -54,6 +54,17 @@ func ReadFileAt(dir int, name string) ([]byte, error) {
 	}
 }
 
+// WriteFile writes to a file of procfs, which takes all in one call.
+func WriteFile(name string, content []byte) error {
+	n, err := unix.Open(name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	f := NewFD(n)
+	defer f.Close()
+	return Retry(func() error { _, err := unix.Write(f.Int(), content); return err })
+}
+
 // StatFields returns the fields of a /proc/PID/stat that follow the name in
 // parentheses, which may hold anything: the state first, field 3 of
 // proc_pid_stat(5). None means that it is no such file's.
