@@ -300,6 +300,8 @@ func numbers(c circumstances, confine func()) error {
 	must(err)
 	f, err := os.Open("/dev/null")
 	must(err)
+	mine, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(err)
 	closed, err := os.Open("/dev/null")
 	must(err)
 	must(closed.Close())
@@ -312,6 +314,11 @@ func numbers(c circumstances, confine func()) error {
 			check(what+": wait", werr, syscall.EBADF))
 	}
 	errs = append(errs, check("closed", FromFile(closed).Kill(0), os.ErrClosed))
+	// In capability mode no socket becomes one: it would be the power to kill who made it.
+	if err := unix.SetsockoptInt(mine[0], unix.SOL_SOCKET, unix.SO_RCVLOWAT, 0x7064); c.mode {
+		_, perr := FromFile(os.NewFile(uintptr(mine[0]), "")).PID()
+		errs = append(errs, check("mark a socket", err, capsicum.ErrCapabilityMode), check("its number", perr, syscall.EBADF))
+	}
 	n, err := unix.Read(pair[0], make([]byte, 2000))
 	return errors.Join(append(errs, truth("data of a socket is taken", n == 1000 && err == nil))...)
 }

@@ -83,6 +83,7 @@ func writeProtocol(b *bytes.Buffer) {
 		{"REQUEST_STACKED", uint64(request.Stacked)},
 		{"REQUEST_PDGETPID", uint64(request.Pdgetpid)},
 		{"REQUEST_PDKILL", uint64(request.Pdkill)},
+		{"REQUEST_PDMARK", uint64(request.Pdmark)},
 		{"REQUEST_PDWAIT", uint64(request.Pdwait)},
 		{"WAIT_NOT", request.WaitNot},
 		{"MAX_FILTER", request.MaxFilter},

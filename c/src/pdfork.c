@@ -109,8 +109,12 @@ static long hand_over(struct helper *h)
 	if (r < 0)
 		return r;
 	r = CALL2(SYS_shutdown, end[1], SHUT_RD); /* nothing is sent from a descriptor */
-	if (r == 0)
-		r = capsicum_call(SYS_setsockopt, end[0], SOL_SOCKET, SO_RCVLOWAT, (long)&one, sizeof one, 0);
+	if (r == 0) {
+		/* In capability mode only a supervisor marks a socket, of whoever made it. */
+		r = CALL3(REQUEST, REQUEST_PDMARK, end[0], one - MARK);
+		if (r == -ENOSYS)
+			r = capsicum_call(SYS_setsockopt, end[0], SOL_SOCKET, SO_RCVLOWAT, (long)&one, sizeof one, 0);
+	}
 	if (r == 0 && !(h->flags & PD_DAEMON)) {
 		/* The kernel kills this process at the last close. */
 		r = CALL3(SYS_fcntl, end[1], F_SETSIG, SIGKILL);

@@ -55,6 +55,23 @@ func pdkill(c *call) supervisor.Result {
 	return fail(c.As(func() error { return procdesc.Kill(f.Int(), unix.Signal(c.Int(2))) }))
 }
 
+// pdmark makes a process descriptor of a socket. In capability mode nobody marks one by
+// himself: a socket stands for the process that made it, so what the caller was given
+// would be the power to kill who gave it.
+func pdmark(c *call) supervisor.Result {
+	t := c.table()
+	defer t.Unlock()
+	f, caps, err := c.held(t, c.Fd(1))
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	if !caps.IsFull() {
+		return supervisor.Errno(eNotCapable)
+	}
+	return fail(procdesc.Mark(f.Int(), c.p.pid, c.Arg(2) != 0))
+}
+
 // pdwait stores how a held process ended, and sleeps until it has if it is to.
 func pdwait(c *call) supervisor.Result {
 	f, err := c.processDescriptor(rights.Pdwait)

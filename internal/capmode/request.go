@@ -41,6 +41,7 @@ var requests = sync.OnceValue(func() map[request.Op]handler {
 		request.Stacked:     stacked,
 		request.Pdgetpid:    pdgetpid,
 		request.Pdkill:      pdkill,
+		request.Pdmark:      pdmark,
 		request.Pdwait:      pdwait,
 	}
 })

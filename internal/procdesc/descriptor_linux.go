@@ -87,8 +87,9 @@ func Parse(data []byte) (Exit, error) {
 }
 
 // What tells a process descriptor from other sockets, in a place that has no use for
-// it: SO_RCVLOWAT. Whoever fakes it fools himself: what is done to a descriptor is done
-// to the process that made it.
+// it: SO_RCVLOWAT. What is done to a descriptor is done to the process that made it. So
+// in capability mode only [Mark] sets it: a marked end of any other socket would be the
+// power to kill its maker.
 const (
 	mark       = 0x7064
 	markDaemon = 0x7065
@@ -109,6 +110,23 @@ func marked(fd int) int {
 		return 0
 	}
 	return n
+}
+
+// Mark makes a process descriptor of pid, of a socket that pid made.
+func Mark(fd, pid int, daemon bool) error {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || domain != unix.AF_UNIX {
+		return unix.EBADF
+	}
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || int(cred.Pid) != pid {
+		return unix.EPERM
+	}
+	kind := mark
+	if daemon {
+		kind = markDaemon
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT, kind)
 }
 
 // Useful returns what of s a process descriptor has a use for. The socket that it is on

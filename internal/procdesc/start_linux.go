@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/script"
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
@@ -166,7 +167,11 @@ func (c *Child) steps(here, there int) (*script.Sequence, error) {
 	if c.Daemon {
 		kind = markDaemon
 	}
-	s.Do(make, unix.SYS_SETSOCKOPT, script.ValueAt(&ours.fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, script.Struct(&kind), 4)
+	if c.Supervised {
+		s.Do(make, request.Number, int(request.Pdmark), script.ValueAt(&ours.fd), int(kind-mark))
+	} else {
+		s.Do(make, unix.SYS_SETSOCKOPT, script.ValueAt(&ours.fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, script.Struct(&kind), 4)
+	}
 	if !c.Daemon {
 		s.Do(die, unix.SYS_GETPID).Into(self)
 		s.Do(die, unix.SYS_FCNTL, end, unix.F_SETSIG, int(unix.SIGKILL))

@@ -26,6 +26,7 @@ const (
 	Stacked                    // (fd) the filter of fd is stacked
 	Pdgetpid                   // (fd) the number of the process that fd stands for
 	Pdkill                     // (fd, signal)
+	Pdmark                     // (fd, daemon) makes a process descriptor of the caller's of a socket that the caller made
 	Pdwait                     // (fd, *record, options) how it ended, EAGAIN with WaitNot if it has not
 )
 

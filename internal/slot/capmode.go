@@ -170,7 +170,8 @@ func socketGroups() []modeGroup {
 		{"recvfrom recvmsg recvmmsg accept accept4 listen shutdown getsockname getpeername", "acts on held sockets", nil, nil},
 		{"getsockopt", "who is at the other end is a process that is not held",
 			[]clause{ecapmode(is(1, unix.SOL_SOCKET), is(2, unix.SO_PEERPIDFD))}, nil},
-		{"setsockopt", "so is who sends", []clause{ecapmode(is(1, unix.SOL_SOCKET), is(2, unix.SO_PASSPIDFD))}, nil},
+		// SO_RCVLOWAT marks process descriptors: marked, any socket would stand for who made it.
+		{"setsockopt", "so is who sends", []clause{ecapmode(is(1, unix.SOL_SOCKET), is(2, unix.SO_PASSPIDFD, unix.SO_RCVLOWAT))}, nil},
 	}
 }
 
