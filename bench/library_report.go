@@ -185,6 +185,8 @@ func (r *libraryResults) targets() []target {
 		for _, name := range []string{"Limit without a filter", "Limit with a filter, 1 to 15"} {
 			add(name+", µs", m.value(limitsTrial, 0, name)/1e3, limitMost)
 		}
+		m.addChildren(add)
+		m.addMemory(add)
 		add("supervisor, MB", m.value(limitsTrial, 0, "resident, supervisor")/1e6, baseMost)
 		most, before := descriptors[len(descriptors)-1], descriptors[len(descriptors)-2]
 		add("supervisor, bytes for a limited descriptor", m.grown(most), slotMost)
