@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"slices"
@@ -65,9 +66,9 @@ func measureAll(b *bed, c config, log io.Writer) (*results, error) {
 	return r, nil
 }
 
-// measure runs a workload under every tool in turns. Turns begin with another
-// tool each time, so that none always profits from what the one before it left
-// in caches.
+// measure runs a workload under every tool in turns. Each turn has an order of its
+// own, so that none always has the same one before it: what that left in caches, and
+// what the kernel still has to clear away behind it.
 func (b *bed) measure(w *workload, c config) []cell {
 	cells := make([]cell, len(tools))
 	n := w.runs
@@ -77,10 +78,10 @@ func (b *bed) measure(w *workload, c config) []cell {
 	if c.count > 0 {
 		n = c.count
 	}
+	shuffled := rand.New(rand.NewPCG(1, 1))
 	// One turn more than asked for, whose times are dropped: it fills caches.
 	for turn := range n + 1 {
-		for k := range tools {
-			i := (turn + k) % len(tools)
+		for _, i := range shuffled.Perm(len(tools)) {
 			if cells[i].problem == "" {
 				b.once(w, tools[i], &cells[i], c.limit)
 			}
