@@ -150,9 +150,6 @@ func TestConfined(t *testing.T) {
 		input := p.input(t)
 		want := output(t, p.binary(t, "plain"), input, p.args...)
 		for form := range forms {
-			if form == "static" && p.polls {
-				continue
-			}
 			t.Run(p.name+"/"+form, func(t *testing.T) { confined(t, p, form, input, want) })
 		}
 		t.Run(p.name+"/plain", func(t *testing.T) {
@@ -227,12 +224,12 @@ func TestOrdinaryUser(t *testing.T) {
 	if err := os.WriteFile(path, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "-test.v", "-test.run=^Test(XZ|XZDamaged|Tcpdump|TcpdumpWrites|Lowdown|Confined)$")
+	cmd := exec.Command(path, "-test.v", "-test.run=^Test(XZ|XZDamaged|Tcpdump|TcpdumpWrites|Lowdown|Confined|SSHConfined)$")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: asUser}
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
-	if err != nil || bytes.Count(out, []byte("\n--- PASS: Test")) != 6 {
+	if err != nil || bytes.Count(out, []byte("\n--- PASS: Test")) != 7 {
 		t.Errorf("as an ordinary user: %v", err)
 	}
 }

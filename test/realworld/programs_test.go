@@ -21,14 +21,12 @@ type program struct {
 	args []string
 	// input is what it reads from its standard input.
 	input func(t *testing.T) []byte
-	// polls says that it waits with poll for a slow input.
-	polls bool
 	// stayRoot is what keeps it from becoming another user than root.
 	stayRoot []string
 }
 
 var programs = []program{
-	{name: "xz", args: []string{"-dc"}, polls: true, input: func(t *testing.T) []byte {
+	{name: "xz", args: []string{"-dc"}, input: func(t *testing.T) []byte {
 		return output(t, "/usr/bin/xz", text(4<<20), "-T1", "-1", "-c")
 	}},
 	{name: "tcpdump", args: []string{"-n", "-r", "-"}, stayRoot: []string{"-Z", "root"}, input: func(*testing.T) []byte {
@@ -162,5 +160,5 @@ func ethernet(random *rand.Rand, i int) []byte {
 	return append(frame, body...)
 }
 
-// asUser is who the tests are run as beside root.
-var asUser = &syscall.Credential{Uid: 1500, Gid: 1500, Groups: []uint32{}}
+// asUser is who the tests are run as beside root: nobody.
+var asUser = &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{}}

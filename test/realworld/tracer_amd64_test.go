@@ -130,4 +130,4 @@ func stop(t *testing.T, pid int, want syscall.Signal) {
 }
 
 // waits are the calls that programs wait for input in.
-var waits = []int{syscall.SYS_READ, syscall.SYS_POLL, syscall.SYS_PPOLL}
+var waits = []int{syscall.SYS_READ, syscall.SYS_POLL, syscall.SYS_PPOLL, syscall.SYS_EPOLL_PWAIT}
