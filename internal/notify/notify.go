@@ -93,13 +93,13 @@ func (l *Listener) watch() {
 	fds := []unix.PollFd{{Fd: int32(l.fd.Int())}, {Fd: int32(l.stop.Int()), Events: unix.POLLIN}}
 	for {
 		_, err := unix.Poll(fds, -1)
-		if err == unix.EINTR {
+		// POLLERR is no end: the kernel says it when a signal comes while it waits for
+		// the lock of the filter's queue. Any other error can only be one of ours;
+		// receivers must not hang on it.
+		if err == unix.EINTR || err == nil && fds[0].Revents == unix.POLLERR && fds[1].Revents == 0 {
 			continue
 		}
-		// Any other error can only be one of ours; receivers must not hang on it.
-		if err != nil || fds[0].Revents != 0 || fds[1].Revents != 0 {
-			break
-		}
+		break
 	}
 	l.over.Store(true)
 	l.mu.Lock()
