@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/cbpf"
+	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/script"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 )
@@ -83,9 +84,8 @@ func tidy(s *script.Sequence, there int, supervised bool) {
 	s.Do(what, unix.SYS_CLOSE_RANGE, there+1, last, 0)
 }
 
-// stackable is below which numbers filters are stacked for: it is one more than
-// LastStacked of package syscalls.
-const stackable = 256
+// stackable is below which numbers filters are stacked for.
+const stackable = fdtable.FirstAsking
 
 // seal compiles the filter of helpers. A helper runs in this process's memory and has
 // not what the process gives up later: were it not for the filter, whoever takes the
