@@ -129,6 +129,11 @@ func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.
 		return fail(err)
 	}
 	after = withoutSocket(f, after)
+	fits := t.Fits(int(fd), after)
+	if !fits && t.Shared() {
+		// A filter of this process says nothing about the others.
+		return supervisor.Errno(unix.EBUSY)
+	}
 	if f, err = c.readOnlyMemory(t, int(fd), f, before, after); err != nil {
 		return fail(err)
 	}
@@ -137,13 +142,9 @@ func (c *call) narrow(by func(filecaps.Caps) (filecaps.Caps, error)) supervisor.
 		return fail(err)
 	}
 	s := fdtable.Slot{Caps: after, ID: id}
-	if t.Fits(int(fd), after) {
+	if fits {
 		t.Put(int(fd), s)
 		return supervisor.Value(0)
-	}
-	if t.Shared() {
-		// A filter of this process says nothing about the others.
-		return supervisor.Errno(unix.EBUSY)
 	}
 	s.Pending, s.Before = true, before
 	if old, ok := t.Slot(int(fd)); ok && old.Pending {
