@@ -3,8 +3,6 @@ package capmode
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -167,7 +165,7 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	filters, err := stackedBy(c)
+	filters, err := c.Filters()
 	if err != nil {
 		return nil, err
 	}
@@ -186,20 +184,6 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 	}
 	w.procs[tgid] = p
 	return p, c.Check()
-}
-
-// stackedBy returns how many filters the calling thread has.
-func stackedBy(c *supervisor.Call) (int, error) {
-	text, err := c.ReadProc(strconv.Itoa(c.TID()) + "/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if n, ok := strings.CutPrefix(line, "Seccomp_filters:"); ok {
-			return strconv.Atoi(strings.TrimSpace(n))
-		}
-	}
-	return 0, fmt.Errorf("count filters of thread %d: %w", c.TID(), unix.EIO)
 }
 
 // settle notes that the thread which calls now is past whatever it was let into.

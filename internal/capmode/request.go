@@ -160,7 +160,7 @@ func enter(c *call) supervisor.Result {
 	prog, err := slot.CapabilityMode(sysno.Native)
 	filters := 0
 	if err == nil {
-		filters, err = stackedBy(c.Call)
+		filters, err = c.Filters()
 	}
 	return c.giveFilter(2, prog, err, func() {
 		if c.Arg(1) == 1 && !c.p.table.Mode() {

@@ -61,6 +61,16 @@ func (c *Call) TGID() (int, error) {
 	return st.tgid, nil
 }
 
+// Filters returns how many filters the calling thread had when it was first looked at
+// for this call.
+func (c *Call) Filters() (int, error) {
+	st, err := c.readStatus()
+	if err != nil {
+		return 0, err
+	}
+	return st.filters, nil
+}
+
 // Path copies the name argument i points to: at most [PathMax] bytes,
 // ENAMETOOLONG and EFAULT as the kernel has them.
 func (c *Call) Path(i int) (string, error) { return c.mem.String(c.Arg(i), PathMax) }

@@ -31,6 +31,7 @@ SigBlk:	8000000000000000
 SigIgn:	0000000000000004
 CapPrm:	00000000000000ff
 CapEff:	000000000000000f
+Seccomp_filters:	3
 `
 
 func TestParseStatus(t *testing.T) {
@@ -41,7 +42,7 @@ func TestParseStatus(t *testing.T) {
 	want := &status{
 		tgid: 42, ppid: 7, state: 'S', threads: 3, umask: 0o27,
 		uid: [4]uint32{1000, 1001, 1002, 1003}, gid: [4]uint32{2000, 2001, 2002, 2003}, groups: []uint32{4, 24, 1000},
-		permitted: 0xff, effective: 0xf, pending: 1, shared: 2, blocked: 1 << 63, ignored: 4,
+		permitted: 0xff, effective: 0xf, pending: 1, shared: 2, blocked: 1 << 63, ignored: 4, filters: 3,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v\nwant %+v", got, want)

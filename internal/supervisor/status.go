@@ -26,6 +26,8 @@ type status struct {
 	// Signals: pending for the thread, pending for the process, blocked,
 	// ignored.
 	pending, shared, blocked, ignored uint64
+
+	filters int // of seccomp
 }
 
 // identity is what the kernel judges the thread by.
@@ -74,6 +76,8 @@ var statusFields = sync.OnceValue(func() map[string]func(*status, []byte) error 
 		"ShdPnd": func(st *status, v []byte) error { return hex(v, &st.shared) },
 		"SigBlk": func(st *status, v []byte) error { return hex(v, &st.blocked) },
 		"SigIgn": func(st *status, v []byte) error { return hex(v, &st.ignored) },
+
+		"Seccomp_filters": func(st *status, v []byte) error { return decimal(v, &st.filters) },
 	}
 })
 
