@@ -76,7 +76,7 @@ func (c *call) handOn() supervisor.Result {
 	if t.Len() > 0 {
 		return supervisor.Errno(unix.EOPNOTSUPP)
 	}
-	return c.goOn(pin{fd: int(c.Fd(0)), other: -1, sends: true}, "there is no limited descriptor")
+	return c.goOn(sending(c.Fd(0)), "there is no limited descriptor")
 }
 
 // ifOpen is dup2 of a number to itself.
@@ -97,7 +97,7 @@ func (c *call) duplicate(low int32, cloexec bool) supervisor.Result {
 	t := c.table()
 	defer t.Unlock()
 	if _, limited := t.Slot(int(c.Fd(0))); !limited {
-		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, free)
+		return c.goOn(only(c.Fd(0)), free)
 	}
 	f, caps, err := c.held(t, c.Fd(0))
 	if err != nil {
@@ -105,7 +105,7 @@ func (c *call) duplicate(low int32, cloexec bool) supervisor.Result {
 	}
 	defer f.Close()
 	if caps.IsFull() {
-		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, free)
+		return c.goOn(only(c.Fd(0)), free)
 	}
 	limit, err := c.openLimit()
 	if err != nil {
@@ -181,7 +181,7 @@ func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
 	defer t.Unlock()
 	_, limited := t.Slot(int(from))
 	if _, before := t.Slot(int(to)); !limited && !before && t.Stacked(int(to)).IsFull() {
-		return c.goOn(pin{fd: int(from), other: -1}, "an unlimited descriptor takes another's place, and its number keeps its meaning")
+		return c.goOn(only(from), "an unlimited descriptor takes another's place, and its number keeps its meaning")
 	}
 	limit, err := c.openLimit()
 	if err != nil {
@@ -261,7 +261,7 @@ func (c *call) accept(flags int) supervisor.Result {
 	t := c.table()
 	if _, limited := t.Slot(int(c.Fd(0))); !limited {
 		defer t.Unlock()
-		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, free)
+		return c.goOn(only(c.Fd(0)), free)
 	}
 	f, caps, err := c.held(t, c.Fd(0))
 	t.Unlock()
@@ -273,7 +273,7 @@ func (c *call) accept(flags int) supervisor.Result {
 	case !caps.Rights.IsSet(rights.Accept):
 		return supervisor.Errno(eNotCapable)
 	case caps.IsFull():
-		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, free)
+		return c.goOn(only(c.Fd(0)), free)
 	}
 	c.Yield()
 	var n int

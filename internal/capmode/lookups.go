@@ -65,7 +65,7 @@ func onlyGlobal(c *call) supervisor.Result {
 	case !caps.IsFull():
 		return supervisor.Errno(eNotCapable)
 	}
-	return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, "outside capability mode, beneath a directory that is not limited, nothing is refused")
+	return c.goOn(only(c.Fd(0)), "outside capability mode, beneath a directory that is not limited, nothing is refused")
 }
 
 // handleAt turns a name into a handle, outside capability mode.

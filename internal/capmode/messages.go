@@ -60,7 +60,7 @@ func (c *call) plainly() (supervisor.Result, bool) {
 	if t.Len() != 0 || c.p.table.Mode() {
 		return supervisor.Result{}, false
 	}
-	return c.goOn(pin{fd: int(c.Fd(0)), other: -1, sends: true}, "there is no limited descriptor that could be passed on"), true
+	return c.goOn(sending(c.Fd(0)), "there is no limited descriptor that could be passed on"), true
 }
 
 // socket is the caller's socket and what it permits.
@@ -301,7 +301,7 @@ func (c *call) receive(flags, count int) supervisor.Result {
 	t.Unlock()
 	h, err := c.header(c.Arg(1))
 	if !limited && (err != nil && !errors.Is(err, notify.ErrGone) || h.controlLen == 0 || h.control == 0) {
-		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, noRoom)
+		return c.goOn(only(c.Fd(0)), noRoom)
 	}
 	if err != nil {
 		return fail(err)
@@ -316,7 +316,7 @@ func (c *call) receive(flags, count int) supervisor.Result {
 	defer f.Close()
 	domain, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if h.controlLen == 0 || h.control == 0 || err != nil || domain != unix.AF_UNIX {
-		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, noRoom)
+		return c.goOn(only(c.Fd(0)), noRoom)
 	}
 	n, err := c.receiveOne(f, h, flags)
 	if err == nil && c.Name == "recvmmsg" {

@@ -75,7 +75,7 @@ func (c *call) free(dirs ...int32) (supervisor.Result, bool) {
 	}
 	t := c.table()
 	defer t.Unlock()
-	p := pin{fd: -1, other: -1}
+	p := only(none)
 	for _, dir := range dirs {
 		if dir == unix.AT_FDCWD {
 			continue
@@ -236,7 +236,7 @@ func (n nameCall) answer(c *call) supervisor.Result {
 	}
 	p, err := c.start(c.Fd(n.dir), name, n.need(c))
 	if err == errGlobal {
-		return c.goOn(pin{fd: int(c.Fd(n.dir)), other: -1}, "outside capability mode, beneath a directory that is not limited, nothing is refused")
+		return c.goOn(only(c.Fd(n.dir)), "outside capability mode, beneath a directory that is not limited, nothing is refused")
 	}
 	if err != nil {
 		return fail(err)
@@ -257,7 +257,7 @@ func (n nameCall) itself(c *call) supervisor.Result {
 		if c.p.table.Mode() {
 			return supervisor.Errno(eCapMode)
 		}
-		return c.goOn(pin{fd: -1, other: -1}, "the working directory is in the global namespace")
+		return c.goOn(only(none), "the working directory is in the global namespace")
 	}
 	t := c.table()
 	f, caps, err := c.held(t, fd)
@@ -272,7 +272,7 @@ func (n nameCall) itself(c *call) supervisor.Result {
 		return supervisor.Errno(eNotCapable)
 	}
 	if caps.IsFull() && !c.p.table.Mode() {
-		return c.goOn(pin{fd: int(fd), other: -1}, "an unlimited descriptor may be used for everything")
+		return c.goOn(only(fd), "an unlimited descriptor may be used for everything")
 	}
 	v, err := n.do(c, &place{FD: f, caps: caps}, "")
 	if err != nil {

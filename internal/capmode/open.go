@@ -49,7 +49,7 @@ func (o opening) open(c *call) supervisor.Result {
 	}
 	p, err := c.start(c.Fd(0), name, o.needs())
 	if err == errGlobal {
-		return c.goOn(pin{fd: int(c.Fd(0)), other: -1}, "outside capability mode, beneath a directory that is not limited, nothing is refused")
+		return c.goOn(only(c.Fd(0)), "outside capability mode, beneath a directory that is not limited, nothing is refused")
 	}
 	if err != nil {
 		return fail(err)

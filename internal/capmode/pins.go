@@ -22,6 +22,15 @@ type pin struct {
 	sends     bool
 }
 
+// none is no number.
+const none = -1
+
+// only is a call that looks up fd, or nothing.
+func only(fd int32) pin { return pin{fd: int(fd), other: none} }
+
+// sending is a call on fd that hands on what its memory names.
+func sending(fd int32) pin { return pin{fd: int(fd), other: none, sends: true} }
+
 // continued is a call that was let go on. Nothing tells when its thread has looked
 // its numbers up; until it surely has, no descriptor with fewer rights may come
 // there.

@@ -37,7 +37,7 @@ func (c *call) fork(share bool) supervisor.Result {
 	if err := c.writeLabel(label); err != nil {
 		return fail(err)
 	}
-	return c.goOn(pin{fd: forking, other: -1}, "only registers were looked at; what happens to the table meanwhile is noted for the child too")
+	return c.goOn(only(forking), "only registers were looked at; what happens to the table meanwhile is noted for the child too")
 }
 
 // forking stands for the process's label among the numbers that calls look up.

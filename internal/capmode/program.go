@@ -1,9 +1,9 @@
 package capmode
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/sys/unix"
 
@@ -118,16 +118,14 @@ func copyProgram(f *sys.FD) (*sys.FD, error) {
 // selfContained refuses programs that the kernel starts by the name of another
 // file: scripts, and ELF files with a loader.
 func selfContained(f *sys.FD) error {
-	head := make([]byte, 64<<10)
-	var n int
-	err := sys.Retry(func() (err error) { n, err = unix.Pread(f.Int(), head, 0); return })
-	if err != nil {
+	var head [2]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil && err != io.EOF {
 		return err
 	}
-	if bytes.HasPrefix(head[:n], []byte("#!")) {
+	if string(head[:]) == "#!" {
 		return eCapMode
 	}
-	static, err := elfdeps.Static(bytes.NewReader(head[:n]))
+	static, err := elfdeps.Static(io.NewSectionReader(f, 0, 64<<10))
 	switch {
 	case err != nil:
 		return unix.ENOEXEC

@@ -18,7 +18,7 @@ func (w *Warden) slotAnswers() []answer { return []answer{{slot.Calls(), judged}
 func judged(c *call) supervisor.Result {
 	t := c.table()
 	defer t.Unlock()
-	p := pin{fd: -1, other: -1}
+	p := only(none)
 	for _, need := range slot.Needs(c.Name, c.args()) {
 		if need.FD < 0 {
 			continue

@@ -46,7 +46,7 @@ func poll(c *call) supervisor.Result {
 		refused = refused || !waitable(t, int32(binary.NativeEndian.Uint32(raw[i*pollSize:])))
 	}
 	if !refused {
-		return c.goOn(pin{fd: -1, other: -1}, waiting)
+		return c.goOn(only(none), waiting)
 	}
 	return c.pollNow(t, raw)
 }
@@ -59,7 +59,7 @@ func (c *call) unlisted(t *fdtable.Table, err error) supervisor.Result {
 			return fail(err)
 		}
 	}
-	return c.goOn(pin{fd: -1, other: -1}, waiting)
+	return c.goOn(only(none), waiting)
 }
 
 // waitable reports whether fd may be waited for, as far as its rights go.
@@ -144,5 +144,5 @@ func selects(c *call) supervisor.Result {
 			}
 		}
 	}
-	return c.goOn(pin{fd: -1, other: -1}, waiting)
+	return c.goOn(only(none), waiting)
 }
