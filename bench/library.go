@@ -105,8 +105,9 @@ func trials(b *bed) []trial {
 		{name: "library: floor", runs: 9, quick: 2, argv: [][]string{floor, pinned(floor)}},
 		{name: "library: limits", runs: 30, quick: 5, argv: [][]string{{confine, "limits"}}},
 		{name: "library: enter", runs: 30, quick: 5, argv: [][]string{{confine, "enter"}}},
-		childrenTrialOf(b),
-		memoryTrialOf(b),
+	}
+	for _, p := range pairs {
+		all = append(all, p.of(b))
 	}
 	for _, n := range descriptors {
 		all = append(all, trial{name: manyName(n), runs: 5, quick: 1, argv: [][]string{{confine, "many", fmt.Sprint(n)}}})

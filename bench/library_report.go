@@ -54,8 +54,9 @@ func writeLibrary(w io.Writer, r *libraryResults) {
 		writeSteps(w, m)
 		writeMany(w, m)
 		writeForks(w, m)
-		writeChildren(w, m)
-		writeMemory(w, m)
+		for _, p := range pairs {
+			p.write(w, m)
+		}
 	}
 	writeTargetList(w, r.targets())
 	fmt.Fprintf(w, "\nCalls that ask nobody are compared one byte at a time, where %.1f is hardest to keep.\n", hotMost)
@@ -185,8 +186,9 @@ func (r *libraryResults) targets() []target {
 		for _, name := range []string{"Limit without a filter", "Limit with a filter, 1 to 15"} {
 			add(name+", µs", m.value(limitsTrial, 0, name)/1e3, limitMost)
 		}
-		m.addChildren(add)
-		m.addMemory(add)
+		for _, p := range pairs {
+			p.add(m, add)
+		}
 		add("supervisor, MB", m.value(limitsTrial, 0, "resident, supervisor")/1e6, baseMost)
 		most, before := descriptors[len(descriptors)-1], descriptors[len(descriptors)-2]
 		add("supervisor, bytes for a limited descriptor", m.grown(most), slotMost)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/internal/procdesc"
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -643,7 +644,7 @@ func TestConfined(t *testing.T) {
 	if os.Geteuid() == 0 {
 		users["user"] = &syscall.Credential{Uid: 1500, Gid: 1500}
 	}
-	self := executable(t)
+	self := selfcopy.Make(t)
 	for name := range cases {
 		for _, c := range []circumstances{{}, {limited: true}, {mode: true}, {static: true}, {static: true, mode: true}} {
 			for who, cred := range users {
@@ -660,24 +661,6 @@ func TestConfined(t *testing.T) {
 			}
 		}
 	}
-}
-
-// executable copies this program to where every user can execute it.
-func executable(t *testing.T) string {
-	t.Helper()
-	f, err := os.CreateTemp("/tmp", "capsicum-procdesc-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(f.Name()) })
-	self, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		_, err = f.Write(self)
-	}
-	if err := errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return f.Name()
 }
 
 // descriptors lists a process's.

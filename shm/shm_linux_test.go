@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum"
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -318,7 +319,7 @@ func TestConfined(t *testing.T) {
 	if os.Geteuid() == 0 {
 		users["user"] = &syscall.Credential{Uid: 1500, Gid: 1500}
 	}
-	self := executable(t)
+	self := selfcopy.Make(t)
 	for name := range cases {
 		if name == "received" {
 			continue // another case's child
@@ -337,24 +338,6 @@ func TestConfined(t *testing.T) {
 			}
 		}
 	}
-}
-
-// executable copies this program to where every user can execute it.
-func executable(t *testing.T) string {
-	t.Helper()
-	f, err := os.CreateTemp("/tmp", "capsicum-shm-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(f.Name()) })
-	self, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		_, err = f.Write(self)
-	}
-	if err := errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return f.Name()
 }
 
 // TestNew: what shm_open(2) says of a new object.

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 )
 
 // TestMain is the program itself, or the consumer, when it is called so.
@@ -23,19 +25,7 @@ func TestMain(m *testing.M) {
 // program returns a command that is the program, as an ordinary user too if we are root.
 func program(t *testing.T, user bool, env ...string) *exec.Cmd {
 	t.Helper()
-	f, err := os.CreateTemp("/tmp", "capsicum-ring-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(f.Name()) })
-	self, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		_, err = f.Write(self)
-	}
-	if err := errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(f.Name())
+	cmd := exec.Command(selfcopy.Make(t))
 	cmd.Env = append(append(os.Environ(), "RING_TEST=1"), env...)
 	cmd.Stderr = os.Stderr
 	if user && os.Geteuid() == 0 {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 )
 
 // TestMain is the program itself, or a worker, when it is called so.
@@ -25,19 +27,7 @@ func TestMain(m *testing.M) {
 // program returns a command that is the program, as an ordinary user too if we are root.
 func program(t *testing.T, user bool, env ...string) *exec.Cmd {
 	t.Helper()
-	f, err := os.CreateTemp("/tmp", "capsicum-workers-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Remove(f.Name()) })
-	self, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		_, err = f.Write(self)
-	}
-	if err := errors.Join(err, f.Chmod(0o755), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(f.Name())
+	cmd := exec.Command(selfcopy.Make(t))
 	cmd.Env = append(append(os.Environ(), "WORKERS_TEST=1"), env...)
 	if user && os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1500, Gid: 1500}}
