@@ -171,7 +171,7 @@ func (r *libraryResults) targets() []target {
 	for _, m := range r.users {
 		add := func(text string, got, most float64) {
 			if got > 0 {
-				out = append(out, target{fmt.Sprintf("%s, as %s", text, m.name), got, most})
+				out = append(out, target{text: fmt.Sprintf("%s, as %s", text, m.name), got: got, most: most})
 			}
 		}
 		for _, name := range hot {

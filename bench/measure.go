@@ -30,6 +30,11 @@ type row struct {
 	traps []trap
 }
 
+// under is what the tool of that name did.
+func (m row) under(name string) cell {
+	return m.cells[slices.IndexFunc(tools, func(t tool) bool { return t.name == name })]
+}
+
 type results struct {
 	rows  []row
 	bed   *bed
@@ -39,6 +44,9 @@ type results struct {
 // measureAll measures every selected workload.
 func measureAll(b *bed, c config, log io.Writer) (*results, error) {
 	if err := b.mountAccounts(); err != nil {
+		return nil, err
+	}
+	if err := b.least(); err != nil {
 		return nil, err
 	}
 	r := &results{bed: b, taken: time.Now()}

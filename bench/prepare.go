@@ -14,6 +14,9 @@ import (
 //go:embed victim/calls.c
 var victimSource string
 
+//go:embed victim/least.c
+var leastSource string
+
 // scaled is n, or with -quick a tenth of it.
 func (b *bed) scaled(n int) int {
 	if b.quick {
@@ -97,6 +100,14 @@ func (b *bed) sources(n int) error {
 		}
 	}
 	return b.mkdir("o")
+}
+
+// least compiles the tool of that name.
+func (b *bed) least() error {
+	if err := b.write(leastSource, "least", "least.c"); err != nil {
+		return err
+	}
+	return b.do(b.path("least"), "gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", "least", "least.c")
 }
 
 // victim compiles the program that times its calls, and serves the socket that

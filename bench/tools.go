@@ -32,11 +32,19 @@ var tools = []tool{
 	{"landlock", capsicum("landlock")},
 	{"bubblewrap", bubblewrap},
 	{"firejail", firejail},
+	{"least", least},
 }
 
 func plain(_ *bed, w *workload) ([]string, error) {
 	path, err := exec.LookPath(w.argv[0])
 	return append([]string{path}, w.argv[1:]...), err
+}
+
+// least hides nothing and refuses nothing: nobody who makes namespaces and has a
+// filter takes less time.
+func least(b *bed, w *workload) ([]string, error) {
+	argv, err := plain(b, w)
+	return append([]string{b.path("least", "least")}, argv...), err
 }
 
 func capsicum(engine string) func(*bed, *workload) ([]string, error) {
