@@ -65,12 +65,15 @@ func inMessage(c circumstances, confine func()) error {
 	return errors.Join(err, p.Close(), lives("a copy is in a message", life), unix.Close(pair[1]), unix.Close(pair[0]), ends("the message is gone", life))
 }
 
+// given is the number of what a program is executed with: one that the runtime leaves alone.
+const given = 100
+
 // use is a process that was given a descriptor, of what it is not the parent, with the
 // rights to signal and wait.
 func use() error {
-	p := FromFile(os.NewFile(3, "given"))
+	p := FromFile(os.NewFile(given, "given"))
 	_, err := p.PID()
-	limited, _, _ := unix.Recvfrom(3, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	limited, _, _ := unix.Recvfrom(given, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	errs := []error{check("number", err, capsicum.ErrNotCapable), truth("it is read", limited <= 0), check("kill", p.Kill(syscall.SIGTERM), nil)}
 	e, err := p.Wait()
 	return errors.Join(append(errs, err, truth("another status", e != nil && e.Status == 15 && e.Rusage.Maxrss > 0))...)
@@ -84,8 +87,8 @@ func inherited(c circumstances, confine func()) error {
 		return p.Close() // no limited descriptor gets to other numbers, and nothing is executed
 	}
 	confine()
-	must(unix.Dup3(p.FD(), 3, 0))
-	must(capsicum.LimitFD(3, rights.Pdkill, rights.Pdwait, rights.Event, rights.Read))
+	must(unix.Dup3(p.FD(), given, 0))
+	must(capsicum.LimitFD(given, rights.Pdkill, rights.Pdwait, rights.Event, rights.Read))
 	must(os.Setenv(childEnv, "use/"))
 	return syscall.Exec("/proc/self/exe", []string{"use"}, os.Environ())
 }
