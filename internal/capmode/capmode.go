@@ -47,7 +47,7 @@ func New(leader int) (*Warden, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open what takes the place of closed descriptors: %w", err)
 	}
-	w := &Warden{tables: fdtable.NewTables(), dead: dead, procs: map[int]*process{}, tasks: map[int]*task{}}
+	w := &Warden{tables: fdtable.NewTables(firstLabel(leader)), dead: dead, procs: map[int]*process{}, tasks: map[int]*task{}}
 	w.tokens.init()
 	p, err := newProcess(leader, w.tables.Attach(leader))
 	if err != nil {

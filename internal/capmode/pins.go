@@ -16,10 +16,11 @@ import (
 
 // pin is what numbers a call that is let go on looks up, and whether it hands on what
 // its memory names, which may be any number and may change as long as the call is
-// not over.
+// not over; or whose label a fork copies.
 type pin struct {
 	fd, other int
 	sends     bool
+	births    *births
 }
 
 // none is no number.
@@ -85,20 +86,22 @@ func (p *process) pinned(n, except int) bool {
 // settled waits, for a little while, until no call that was let go on may still
 // look number n up.
 func (c *call) settled(n int) bool {
-	return c.over(func(k *continued) bool { return k.names(n) })
+	return c.over(lastHope, func(k *continued) bool { return k.names(n) })
 }
 
 // sent waits, for a little while, until every call that was let go and hands on what
 // its memory names is over. A descriptor with fewer rights that comes before could be
 // passed on with all.
 func (c *call) sent() bool {
-	return c.over(func(k *continued) bool { return k.sends })
+	return c.over(lastHope, func(k *continued) bool { return k.sends })
 }
 
-// over waits, for a little while, until every call of another thread that was let
+// over waits, no longer than patience, until every call of another thread that was let
 // go on and matters is past what it matters for.
-func (c *call) over(matters func(*continued) bool) bool {
-	for range 50 {
+func (c *call) over(patience time.Duration, matters func(*continued) bool) bool {
+	const shortest, longest = 50 * time.Microsecond, time.Millisecond
+	start := time.Now()
+	for pause := shortest; ; pause = min(2*pause, longest) {
 		left := false
 		c.p.pins.mu.Lock()
 		for tid, k := range c.p.pins.by {
@@ -114,9 +117,11 @@ func (c *call) over(matters func(*continued) bool) bool {
 		if !left {
 			return true
 		}
-		time.Sleep(time.Millisecond)
+		if time.Since(start) >= patience {
+			return false
+		}
+		time.Sleep(pause)
 	}
-	return false
 }
 
 // lookUpFirst are calls that look their descriptor up before they touch memory or
@@ -140,6 +145,9 @@ const enough = uint64(time.Millisecond)
 func (c *call) past(tid int, k *continued) bool {
 	if !k.let.Load() {
 		return false
+	}
+	if k.births != nil && c.copied(tid) {
+		return true
 	}
 	thread := strconv.Itoa(tid)
 	stat, err := c.ReadProc(thread + "/stat")

@@ -22,6 +22,7 @@ type process struct {
 
 	openLimit atomic.Int64 // RLIMIT_NOFILE when it was last looked at
 	pins      *pins        // of all who share the table
+	births    births
 
 	mu      sync.Mutex
 	leaving *exec // an exec whose outcome is not known

@@ -23,26 +23,6 @@ func (w *Warden) processAnswers() []answer {
 	}
 }
 
-// fork lets a fork go on. The child is told by its label, which it gets from its
-// parent.
-func (c *call) fork(share bool) supervisor.Result {
-	// The kernel copies the table first and the label later: with another fork of this
-	// process between, a child would have that one's label.
-	c.settled(forking)
-	label := c.w.tables.Fork(c.p.table, share)
-	// Asked after the fork is noted: an exec looks the other way round.
-	if share && c.p.executes() {
-		return supervisor.Errno(unix.EAGAIN) // the exec would part them
-	}
-	if err := c.writeLabel(label); err != nil {
-		return fail(err)
-	}
-	return c.goOn(only(forking), "only registers were looked at; what happens to the table meanwhile is noted for the child too")
-}
-
-// forking stands for the process's label among the numbers that calls look up.
-const forking = -2
-
 const whoAsks = "only registers were looked at, and who asks"
 
 // onSelf lets a process in capability mode act only on itself.

@@ -122,9 +122,8 @@ type Table struct {
 	mode    atomic.Bool
 	before  atomic.Int64 // how many filters the process had before it entered, and its children then
 	bound   atomic.Bool
-	label   uint64  // as whose child it was born; guarded by Tables.mu
-	recent  []*fork // its forks that were born, the newest last; guarded by Tables.mu
-	ended   bool    // it has exited; guarded by Tables.mu
+	label   uint64 // as whose child it was born; guarded by Tables.mu
+	newest  *fork  // its last fork, until all children with its label were seen; guarded by Tables.mu
 }
 
 // shared returns the table's files, whose lock the caller holds.

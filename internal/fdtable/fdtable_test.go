@@ -37,6 +37,7 @@ type modelFork struct {
 	label    uint64
 	parent   *modelTable
 	share    bool
+	awaited  int
 	possible map[int]possible
 }
 
@@ -94,7 +95,8 @@ var drawFD = rapid.SampledFrom([]int{0, 3, 62, 63, 64, 65, 127, 128, 512, 4096, 
 type run struct {
 	ts     *Tables
 	models map[int]*modelTable
-	forks  []*modelFork
+	forks  []*modelFork       // once for each child to be
+	newest map[int]*modelFork // of each process
 	pids   int
 }
 
@@ -134,6 +136,7 @@ func (r *run) actions() map[string]func(*rapid.T) {
 			*r.models[pid].mode = true
 		},
 		"fork":  r.fork,
+		"join":  r.join,
 		"born":  r.born,
 		"again": r.again,
 		"exec":  r.exec,
@@ -142,6 +145,7 @@ func (r *run) actions() map[string]func(*rapid.T) {
 			if len(r.models) > 1 {
 				r.ts.Exit(pid)
 				delete(r.models, pid)
+				delete(r.newest, pid)
 			}
 		},
 		"": r.check,
@@ -151,13 +155,34 @@ func (r *run) actions() map[string]func(*rapid.T) {
 func (r *run) fork(t *rapid.T) {
 	pid := r.pid(t)
 	m := r.models[pid]
-	fk := &modelFork{parent: m, share: rapid.Bool().Draw(t, "share"), possible: map[int]possible{}}
+	fk := &modelFork{parent: m, share: rapid.Bool().Draw(t, "share"), awaited: 1, possible: map[int]possible{}}
 	fk.label = r.ts.Fork(r.ts.Of(pid), fk.share)
 	for fd, s := range m.slots {
 		fk.add(fd, s)
 	}
 	*m.forks = append(*m.forks, fk)
 	r.forks = append(r.forks, fk)
+	r.newest[pid] = fk
+}
+
+// join forks with the label of the last fork, which may be of another table by now.
+func (r *run) join(t *rapid.T) {
+	pid := r.pid(t)
+	table, fk, share := r.ts.Of(pid), r.newest[pid], rapid.Bool().Draw(t, "share")
+	var want error
+	switch {
+	case fk == nil || fk.awaited == 0:
+		want = ErrSeen
+	case fk.share != share || table.newest.files != table.shared(): // or it has executed
+		want = ErrUnlike
+	}
+	if err := r.ts.Join(table, share); err != want {
+		t.Fatalf("join: %v, want %v", err, want)
+	}
+	if want == nil {
+		fk.awaited++
+		r.forks = append(r.forks, fk)
+	}
 }
 
 func (r *run) born(t *rapid.T) {
@@ -168,6 +193,7 @@ func (r *run) born(t *rapid.T) {
 	fk := r.forks[i]
 	r.forks = slices.Delete(r.forks, i, i+1)
 	r.pids++
+	fk.awaited--
 	table, err := r.ts.Born(fk.label, r.pids, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +203,9 @@ func (r *run) born(t *rapid.T) {
 		r.models[r.pids] = &modelTable{slots: fk.parent.slots, mode: &mode, forks: fk.parent.forks}
 		return
 	}
-	*fk.parent.forks = slices.DeleteFunc(*fk.parent.forks, func(o *modelFork) bool { return o == fk })
+	if fk.awaited == 0 {
+		*fk.parent.forks = slices.DeleteFunc(*fk.parent.forks, func(o *modelFork) bool { return o == fk })
+	}
 	m := newModel()
 	m.mode = &mode
 	for fd, p := range fk.possible {
@@ -256,7 +284,7 @@ func (r *run) check(t *rapid.T) {
 
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := &run{ts: NewTables(), models: map[int]*modelTable{1: newModel()}, pids: 1}
+		r := &run{ts: NewTables(0), models: map[int]*modelTable{1: newModel()}, newest: map[int]*modelFork{}, pids: 1}
 		r.ts.Attach(1)
 		t.Repeat(r.actions())
 	})
@@ -265,7 +293,7 @@ func TestModel(t *testing.T) {
 // TestJournal: forks that end in any order leave older ones with what they missed.
 func TestJournal(t *testing.T) {
 	for _, order := range [][]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
-		ts := NewTables()
+		ts := NewTables(0)
 		parent := ts.Attach(1)
 		var labels [3]uint64
 		for i := range labels {
@@ -275,12 +303,10 @@ func TestJournal(t *testing.T) {
 			parent.Drop(10 + i)
 		}
 		for _, i := range order {
-			// Later births push this one's fork out of what is kept.
 			child, err := ts.Born(labels[i], 100+i, 2)
 			if err != nil {
 				t.Fatal(err)
 			}
-			ts.forks[labels[i]].forget()
 			for n := range labels {
 				if _, limited := child.Get(10 + n); limited != (n >= i) {
 					t.Errorf("order %v: child %d: %d limited: %v", order, i, 10+n, limited)
@@ -297,7 +323,7 @@ func TestJournal(t *testing.T) {
 }
 
 func TestPending(t *testing.T) {
-	ts := NewTables()
+	ts := NewTables(0)
 	parent := ts.Attach(1)
 	parent.Put(5, Slot{Caps: caps(rights.Read), Pending: true, Before: filecaps.Full()})
 	parent.Put(6, Slot{Caps: caps(rights.Read), Pending: true, Before: caps(rights.Pread)})

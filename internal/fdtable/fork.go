@@ -5,9 +5,10 @@ package fdtable
 // the child has on a number is what the parent had at the start, or anything it
 // put there since.
 type fork struct {
-	label  uint64
-	parent *Table
-	files  *files // the parent's at the fork
+	label   uint64
+	awaited int // children with the label that have not been seen; guarded by Tables.mu
+	parent  *Table
+	files   *files // the parent's at the fork
 
 	share   bool
 	bound   bool      // the parent was, at the fork

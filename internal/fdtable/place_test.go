@@ -50,7 +50,7 @@ func TestClass(t *testing.T) {
 }
 
 func TestPasses(t *testing.T) {
-	table := NewTables().Attach(1)
+	table := NewTables(0).Attach(1)
 	for fd, want := range map[int]rights.Set{
 		0: rights.Of(rights.Read), 1: rights.Of(rights.Write), 2: rights.Of(rights.Write), -1: {},
 		3: Unasked, 255: Unasked, 256: {}, 513: rights.Of(rights.Read), 514: rights.Of(rights.Write), 516: rights.Of(rights.Seek),
@@ -89,7 +89,7 @@ func TestPasses(t *testing.T) {
 // TestSharedFilters: a filter of one process says nothing about another that uses
 // the same table, and one stacked after a fork nothing about the child.
 func TestSharedFilters(t *testing.T) {
-	ts := NewTables()
+	ts := NewTables(0)
 	parent := ts.Attach(1)
 	parent.Stack(5, caps(rights.Read))
 	label := ts.Fork(parent, true)
@@ -151,7 +151,7 @@ func TestChoose(t *testing.T) {
 		{caps(rights.Read), 0, 0},
 		{caps(rights.Read), -1, 0},
 	} {
-		got, ok := NewTables().Attach(1).Choose(c.caps, never, c.limit)
+		got, ok := NewTables(0).Attach(1).Choose(c.caps, never, c.limit)
 		if got != c.want || ok != (c.want != 0) {
 			t.Errorf("%v below %d: %d %v, want %d", c.caps.Rights, c.limit, got, ok, c.want)
 		}
@@ -159,7 +159,7 @@ func TestChoose(t *testing.T) {
 }
 
 func TestChooseSkipsStacked(t *testing.T) {
-	table := NewTables().Attach(1)
+	table := NewTables(0).Attach(1)
 	table.Stack(513, caps(rights.Fstat))
 	never := func(int) bool { return false }
 	if fd, _ := table.Choose(caps(rights.Read, rights.Fstat), never, 1024); fd != 529 {
@@ -176,7 +176,7 @@ func TestChooseSkipsStacked(t *testing.T) {
 // numbers, and while any number fits there is a choice.
 func TestChooseModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		table := NewTables().Attach(1)
+		table := NewTables(0).Attach(1)
 		limit := rapid.SampledFrom([]int{300, 512, 520, 600, 800}).Draw(t, "limit")
 		base := FirstAsking
 		foreign := map[int]bool{}
@@ -223,7 +223,7 @@ func TestChooseModel(t *testing.T) {
 // TestChooseLinear counts what 10,000 placements look at.
 func TestChooseLinear(t *testing.T) {
 	for _, limit := range []int{11000, 200000} {
-		table := NewTables().Attach(1)
+		table := NewTables(0).Attach(1)
 		asked := 0
 		taken := func(fd int) bool { asked++; return fd%3 == 0 }
 		for i := range 6000 {

@@ -7,17 +7,19 @@ import (
 	"sync"
 )
 
-const (
-	// maxUnborn bounds the forks whose children have not been seen. Forks that
-	// fail in the kernel stay among them.
-	maxUnborn = 1 << 16
-	// maxRecent is how many forks of a process stay known after their child was seen.
-	maxRecent = 8
-)
+// maxUnborn bounds the forks whose children have not been seen. Forks that fail in
+// the kernel stay among them.
+const maxUnborn = 1 << 16
 
 // ErrUnknownLabel is that of a process which nobody knows to have been forked.
 // Everything must be refused to it.
 var ErrUnknownLabel = errors.New("no fork has this label")
+
+// The errors of [Tables.Join].
+var (
+	ErrSeen   = errors.New("all children with the last label have been seen")
+	ErrUnlike = errors.New("the last label is not good for this child")
+)
 
 // Tables knows the table of every process. Its methods are safe for concurrent
 // use. All but Of take locks of tables: call them with none held.
@@ -30,9 +32,9 @@ type Tables struct {
 	last   uint64                   // label
 }
 
-// NewTables returns the tables of no processes.
-func NewTables() *Tables {
-	return &Tables{procs: map[int]*Table{}, forks: map[uint64]*fork{}, places: map[uint64]*list.Element{}}
+// NewTables returns the tables of no processes. Labels come after last.
+func NewTables(last uint64) *Tables {
+	return &Tables{last: last, procs: map[int]*Table{}, forks: map[uint64]*fork{}, places: map[uint64]*list.Element{}}
 }
 
 // Attach adds a process that is nobody's child here, with everything unlimited.
@@ -64,13 +66,18 @@ func (ts *Tables) Len() int {
 // or copying them. The child is born with the label. What is put into the parent's
 // table until then is in the child's too. Of more than 65536 children that were
 // not seen the oldest is forgotten.
+//
+// The kernel copies the table first and the label later. As long as another fork of
+// the process may be between the two the label must stay, or that one's child would
+// have a label that tells less than its table has limits; [Tables.Join] then.
 func (ts *Tables) Fork(parent *Table, share bool) (label uint64) {
 	parent.Lock()
 	fk := parent.begin(share)
 	ts.mu.Lock()
 	ts.last++
 	label = ts.last
-	fk.label = label
+	fk.label, fk.awaited = label, 1
+	parent.newest = fk
 	ts.forks[label] = fk
 	ts.places[label] = ts.unborn.PushBack(fk)
 	var oldest *fork
@@ -86,6 +93,36 @@ func (ts *Tables) Fork(parent *Table, share bool) (label uint64) {
 	return label
 }
 
+// Join says that the process of parent is about to fork, and that the child is born
+// with the label of its last fork. That is good for every later child: what was put
+// meanwhile is noted for it, so that it has too few rights rather than too many. It
+// fails with [ErrSeen] if every child with that label is there, so that there may be
+// another label; and with [ErrUnlike] if the label is of a fork of the other kind, or
+// of a table that the process has no more, or is forgotten.
+func (ts *Tables) Join(parent *Table, share bool) error {
+	parent.Lock()
+	defer parent.Unlock()
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	fk := parent.newest
+	switch {
+	case fk == nil:
+		return ErrSeen
+	case fk.share != share || fk.files != parent.shared() || ts.forks[fk.label] != fk:
+		return ErrUnlike
+	}
+	fk.awaited++
+	return nil
+}
+
+// Awaits reports whether a child with the label of parent's last fork has not been
+// seen.
+func (ts *Tables) Awaits(parent *Table) bool {
+	ts.mu.RLock()
+	defer ts.mu.RUnlock()
+	return parent.newest != nil
+}
+
 // remove makes fk's label unknown. The caller holds ts.mu, and calls fk.forget
 // when it holds no lock.
 func (ts *Tables) remove(fk *fork) {
@@ -98,8 +135,7 @@ func (ts *Tables) remove(fk *fork) {
 
 // Born binds a new process to the fork that made it. The same label for the same
 // process gives the same table again; until [Tables.Exit] its number must not come
-// to mean another. Two children may have one label, when two threads fork at once:
-// it stays known until a few later forks of the parent are born.
+// to mean another. A label is known until as many children were seen as forks have it.
 //
 // The child has stacked so many filters. It is in capability mode if the parent is,
 // by now, unless it has no more than that had when it entered: then it was forked
@@ -134,9 +170,11 @@ func (ts *Tables) Born(label uint64, pid, filters int) (*Table, error) {
 			t.Enter(before)
 		}
 	}
-	t = ts.bind(pid, t)
-	ts.seen(fk)
-	return t, nil
+	bound := ts.bind(pid, t)
+	if bound == t {
+		ts.seen(fk)
+	}
+	return bound, nil
 }
 
 // bind makes t the table of pid, in place of one of a process that is gone, and
@@ -156,50 +194,29 @@ func (ts *Tables) bind(pid int, t *Table) *Table {
 	return t
 }
 
-// seen moves fk from the forks whose child is awaited to those that are only kept
-// for another child with the same label.
+// seen counts a child of fk.
 func (ts *Tables) seen(fk *fork) {
-	var done []*fork
 	ts.mu.Lock()
-	if place := ts.places[fk.label]; place != nil {
-		ts.unborn.Remove(place)
-		delete(ts.places, fk.label)
-		p := fk.parent
-		p.recent = append(p.recent, fk)
-		keep := maxRecent
-		if p.ended {
-			keep = 0
-		}
-		if n := len(p.recent) - keep; n > 0 {
-			done = append(done, p.recent[:n]...)
-			p.recent = append([]*fork(nil), p.recent[n:]...)
-		}
-		for _, old := range done {
-			ts.remove(old)
+	fk.awaited--
+	last := fk.awaited == 0
+	if last {
+		ts.remove(fk)
+		if fk.parent.newest == fk {
+			fk.parent.newest = nil
 		}
 	}
 	ts.mu.Unlock()
-	for _, old := range done {
-		old.forget()
+	if last {
+		fk.forget()
 	}
 }
 
 // end lets go of what t holds in what it shares. Its children that were not seen
 // can still be born.
 func (ts *Tables) end(t *Table) {
-	ts.mu.Lock()
-	done := t.recent
-	t.recent, t.ended = nil, true
-	for _, fk := range done {
-		ts.remove(fk)
-	}
-	ts.mu.Unlock()
 	t.Lock()
 	delete(t.shared().sharers, t.filters)
 	t.Unlock()
-	for _, fk := range done {
-		fk.forget()
-	}
 }
 
 // Exit forgets a process.

@@ -11,7 +11,7 @@ import (
 )
 
 func TestLabels(t *testing.T) {
-	ts := NewTables()
+	ts := NewTables(0)
 	if _, err := ts.Born(1, 2, 2); !errors.Is(err, ErrUnknownLabel) {
 		t.Errorf("a label that was never given: %v", err)
 	}
@@ -29,39 +29,50 @@ func TestLabels(t *testing.T) {
 	if _, err := ts.Born(first+1, 2, 2); err != nil {
 		t.Errorf("the oldest that is known: %v", err)
 	}
-	if ts.unborn.Len() != maxUnborn-1 || len(ts.places) != maxUnborn-1 || len(ts.forks) != maxUnborn {
+	if ts.unborn.Len() != maxUnborn-1 || len(ts.places) != maxUnborn-1 || len(ts.forks) != maxUnborn-1 {
 		t.Errorf("%d, %d, %d forks are kept", ts.unborn.Len(), len(ts.places), len(ts.forks))
 	}
 }
 
-// TestTwoChildrenOneLabel: the label is the parent's, and two of its threads fork.
+// TestTwoChildrenOneLabel: one was forked while the other may not have had its label.
 func TestTwoChildrenOneLabel(t *testing.T) {
-	ts := NewTables()
+	ts := NewTables(0)
 	parent := ts.Attach(1)
-	ts.Fork(parent, false)
+	if err := ts.Join(parent, false); err != ErrSeen {
+		t.Errorf("join nothing: %v", err)
+	}
+	parent.Put(512, Slot{Caps: caps(rights.Read)})
 	label := ts.Fork(parent, false)
+	parent.Drop(512)
+	if err := ts.Join(parent, true); err != ErrUnlike {
+		t.Errorf("join another kind: %v", err)
+	}
+	if err := ts.Join(parent, false); err != nil {
+		t.Fatal(err)
+	}
+	parent.Put(513, Slot{Caps: caps(rights.Read)})
 	for pid := 2; pid < 4; pid++ {
-		if _, err := ts.Born(label, pid, 2); err != nil {
+		child, err := ts.Born(label, pid, 2)
+		if err != nil {
 			t.Fatal(err)
 		}
-		parent.Put(512, Slot{Caps: caps(rights.Read)})
-	}
-	if _, limited := ts.Of(3).Get(512); !limited || ts.Of(2).Len() != 0 {
-		t.Error("the second child has not what was put after the first was born")
-	}
-	for i := range maxRecent {
-		if _, err := ts.Born(ts.Fork(parent, false), 10+i, 2); err != nil {
-			t.Fatal(err)
+		for fd := 512; fd < 514; fd++ {
+			if _, limited := child.Get(fd); !limited {
+				t.Errorf("child %d: %d is not limited", pid, fd)
+			}
 		}
 	}
 	if _, err := ts.Born(label, 4, 2); !errors.Is(err, ErrUnknownLabel) {
-		t.Errorf("long after: %v", err)
+		t.Errorf("a child that no fork is for: %v", err)
+	}
+	if err := ts.Join(parent, false); err != ErrSeen {
+		t.Errorf("join what is over: %v", err)
 	}
 }
 
 // TestOrphans: a child may be seen after its parent is gone.
 func TestOrphans(t *testing.T) {
-	ts := NewTables()
+	ts := NewTables(0)
 	parent := ts.Attach(1)
 	parent.Put(5, Slot{Caps: caps(rights.Read)})
 	seen, label := ts.Fork(parent, false), ts.Fork(parent, false)
@@ -88,7 +99,7 @@ func TestOrphans(t *testing.T) {
 
 // TestNumberAgain: a process number comes to mean a new process.
 func TestNumberAgain(t *testing.T) {
-	ts := NewTables()
+	ts := NewTables(0)
 	old := ts.Attach(1)
 	old.Enter(1)
 	if t2 := ts.Attach(1); t2 == old || ts.Of(1) != t2 || t2.Mode() {
@@ -103,7 +114,7 @@ func TestNumberAgain(t *testing.T) {
 	ts.Exit(8)
 	parent.Lock()
 	defer parent.Unlock()
-	if got := len(parent.shared().sharers); got != 1+2 { // itself, and two forks kept for late twins
+	if got := len(parent.shared().sharers); got != 1 { // itself
 		t.Errorf("%d share the table", got)
 	}
 }
@@ -111,7 +122,7 @@ func TestNumberAgain(t *testing.T) {
 // TestRaces is for the race detector: everything at once, and never a child that
 // has more than it may.
 func TestRaces(t *testing.T) {
-	ts := NewTables()
+	ts := NewTables(0)
 	root := ts.Attach(1)
 	root.Put(512, Slot{Caps: caps(rights.Read)})
 	var wg sync.WaitGroup
@@ -179,7 +190,7 @@ func heap() uint64 {
 // children that change nothing.
 func TestMemory(t *testing.T) {
 	before := heap()
-	ts := NewTables()
+	ts := NewTables(0)
 	parent := ts.Attach(1)
 	fill(t, parent, manySlots)
 	each := (heap() - before) / manySlots
@@ -205,7 +216,7 @@ func BenchmarkPlace(b *testing.B) {
 	for _, n := range []int{100, manySlots} {
 		b.Run(fmt.Sprintf("of%d", n), func(b *testing.B) {
 			for b.Loop() {
-				fill(b, NewTables().Attach(1), n)
+				fill(b, NewTables(0).Attach(1), n)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/slot")
 		})
@@ -213,7 +224,7 @@ func BenchmarkPlace(b *testing.B) {
 }
 
 func BenchmarkGet(b *testing.B) {
-	table := NewTables().Attach(1)
+	table := NewTables(0).Attach(1)
 	fill(b, table, manySlots)
 	for b.Loop() {
 		table.Lock()
@@ -224,7 +235,7 @@ func BenchmarkGet(b *testing.B) {
 
 // BenchmarkFork is a fork of a process with many slots whose child changes one.
 func BenchmarkFork(b *testing.B) {
-	ts := NewTables()
+	ts := NewTables(0)
 	parent := ts.Attach(1)
 	fill(b, parent, manySlots)
 	for b.Loop() {
@@ -242,7 +253,7 @@ func BenchmarkFork(b *testing.B) {
 func BenchmarkProcesses(b *testing.B) {
 	const processes = 1000
 	for b.Loop() {
-		ts := NewTables()
+		ts := NewTables(0)
 		parent := ts.Attach(1)
 		labels := make([]uint64, processes)
 		for i := range labels {
@@ -264,7 +275,7 @@ func BenchmarkProcesses(b *testing.B) {
 // TestForkedBefore: a child that was forked before its parent entered capability mode
 // has not the filter of it, whenever it is seen.
 func TestForkedBefore(t *testing.T) {
-	ts := NewTables()
+	ts := NewTables(0)
 	parent := ts.Attach(1)
 	labels := []uint64{ts.Fork(parent, false), ts.Fork(parent, false), ts.Fork(parent, false)}
 	parent.Enter(3)
@@ -291,7 +302,7 @@ func TestForkedBefore(t *testing.T) {
 // when it is seen in the moment in which its parent enters.
 func TestEntersMeanwhile(t *testing.T) {
 	for i := range 20000 {
-		ts := NewTables()
+		ts := NewTables(0)
 		parent := ts.Attach(1)
 		label := ts.Fork(parent, false)
 		var done sync.WaitGroup

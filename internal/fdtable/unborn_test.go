@@ -10,7 +10,7 @@ import (
 // telling changes nothing.
 func TestUnborn(t *testing.T) {
 	for _, share := range []bool{false, true} {
-		ts := NewTables()
+		ts := NewTables(0)
 		parent := ts.Attach(1)
 		if ts.Fork(parent, share); ts.Unborn(1, 1)[0].Free != -1 {
 			t.Error("a child of who is not in capability mode may be")

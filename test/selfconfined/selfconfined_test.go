@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -105,7 +106,7 @@ func TestMain(m *testing.M) {
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	for _, at := range append(attacks(), unnoticed...) {
+	for _, at := range slices.Concat(attacks(), unnoticed, besideForks) {
 		if at.name == name {
 			os.Exit(at.make())
 		}
@@ -149,8 +150,11 @@ func users() map[string]*syscall.Credential {
 
 // TestUnnoticed makes sure that a limit of one descriptor changes nothing for others.
 func TestUnnoticed(t *testing.T) {
-	for _, at := range unnoticed {
+	for _, at := range slices.Concat(unnoticed, besideForks) {
 		for who, cred := range users() {
+			if at.root && (cred != nil || os.Geteuid() != 0) {
+				continue
+			}
 			for _, confined := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/confined=%v", at.name, who, confined), func(t *testing.T) {
 					if got, out := at.run(t, cred, confined); got != succeeded {
