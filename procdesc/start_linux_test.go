@@ -170,7 +170,7 @@ func TestCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/bin/sh", "-c", `pwd; echo "$0 $X"; cat <&0 | wc -c; ls -L /proc/self/fd/3 /proc/self/fd/4; ps -o pgid= -p $$`, "name")
+	cmd := exec.Command("/bin/sh", "-c", `pwd; echo "$0 $X"; cat <&0 | wc -c; ls -L /proc/self/fd/3 /proc/self/fd/4; cut -d" " -f5 /proc/self/stat`, "name")
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.ExtraFiles = "/usr", []string{"X=yes", "PATH=/usr/bin:/bin"}, w, []*os.File{extra, w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if os.Geteuid() == 0 {
