@@ -38,7 +38,7 @@ type Root struct{ b *builder }
 // becomes a descriptor of the sandbox's own procfs, whether or not the program
 // sees it.
 func Begin(seq *script.Sequence, ruleset *landlock.Ruleset, procfs script.Value) *Root {
-	b := &builder{seq: seq, rules: ruleset, proc: procfs, trees: map[landlock.Access]*rule{}, parts: map[string][]plan.Part{}}
+	b := &builder{seq: seq, rules: ruleset, proc: procfs, trees: map[landlock.Access]*rule{}, parts: map[string][]plan.Part{}, made: map[string]bool{}}
 	b.stage()
 	return &Root{b}
 }
@@ -51,6 +51,9 @@ func (r *Root) Enter(seq *script.Sequence, pl *plan.Plan) {
 	seq.Grow(stepsEach * (len(pl.Entries) + len(pl.Links) + len(pl.Dirs)))
 	for _, part := range pl.Skeleton() {
 		b.parts[part.In] = append(b.parts[part.In], part)
+	}
+	for _, part := range b.parts[""] {
+		b.made[part.Path] = true
 	}
 	b.make("build the private root", b.root, b.parts[""])
 	b.scaffold()
@@ -67,6 +70,7 @@ type builder struct {
 	pl    *plan.Plan
 	rules *landlock.Ruleset
 	parts map[string][]plan.Part // of the skeleton, by the Tmpfs entry they are in
+	made  map[string]bool        // the parts that are in none
 
 	root, context, pinned, at, umask script.Value
 	proc, visible                    script.Value // the supervisor's procfs, and what the program sees of it
@@ -91,9 +95,14 @@ var empty = script.String("")
 // stepsEach is about how many steps it takes to show something.
 const stepsEach = 16
 
-// tree returns the rule for access. The mount's descriptor goes straight into
-// the rule's own memory.
-func (b *builder) tree(access landlock.Access) *rule {
+// tree returns the rule for what of access can be said about a directory or a file.
+// The mount's descriptor goes straight into the rule's own memory.
+func (b *builder) tree(access landlock.Access, isDir bool) *rule {
+	if b.rules == nil {
+		access = 0
+	} else {
+		access = b.rules.Fitting(access, isDir)
+	}
 	r, ok := b.trees[access]
 	if !ok {
 		r = &rule{attr: unix.LandlockPathBeneathAttr{Allowed_access: uint64(access)}}
@@ -103,21 +112,10 @@ func (b *builder) tree(access landlock.Access) *rule {
 	return r
 }
 
-// allow adds r to the ruleset.
-func (b *builder) allow(what string, r *rule, isDir bool) {
-	if b.rules == nil {
-		return
-	}
-	if access := b.rules.Fitting(landlock.Access(r.attr.Allowed_access), isDir); access != 0 {
-		fitting := r
-		if access != landlock.Access(r.attr.Allowed_access) {
-			fitting = b.tree(access)
-			b.seq.Do(what, unix.SYS_FCNTL, r.tree, unix.F_DUPFD_CLOEXEC, 3).Into(fitting.tree)
-		}
-		b.seq.Do(what, unix.SYS_LANDLOCK_ADD_RULE, b.rules.FD(), unix.LANDLOCK_RULE_PATH_BENEATH, script.Struct(&fitting.attr), 0)
-		if fitting != r {
-			b.close(fitting.tree)
-		}
+// allow adds r to the ruleset, unless it permits nothing.
+func (b *builder) allow(what string, r *rule) {
+	if r.attr.Allowed_access != 0 {
+		b.seq.Do(what, unix.SYS_LANDLOCK_ADD_RULE, b.rules.FD(), unix.LANDLOCK_RULE_PATH_BENEATH, script.Struct(&r.attr), 0)
 	}
 }
 
@@ -206,14 +204,14 @@ func (b *builder) scaffold() {
 	if len(blind) == 0 && len(dirs) > 0 && dirs[0] == "/" {
 		dirs = dirs[:1] // "/" covers the others
 	}
-	list := b.tree(landlock.ReadDir)
+	list := b.tree(landlock.ReadDir, true)
 	for _, dir := range dirs {
 		if slices.ContainsFunc(blind, func(dest string) bool { return beneath(dest, dir) }) {
 			continue
 		}
 		what := "let " + dir + " be listed"
 		b.mountPoint(what, dir, list.tree)
-		b.allow(what, list, true)
+		b.allow(what, list)
 		b.close(list.tree)
 	}
 }
@@ -226,7 +224,7 @@ func beneath(name, dir string) bool {
 // show adds the attaching of one entry.
 func (b *builder) show(e *plan.Entry) {
 	what := fmt.Sprintf("show %s (%s)", e.Dest, strings.Join(e.Origin, ", "))
-	r := b.tree(landlock.ForRights(e.Rights))
+	r := b.tree(landlock.ForRights(e.Rights), e.Kind != plan.File && e.Kind != plan.Device)
 	switch f, isFresh := kinds[e.Kind]; {
 	case e.Kind == plan.Proc:
 		b.seq.Do(what, unix.SYS_FCNTL, b.visible, unix.F_DUPFD_CLOEXEC, 3).Into(r.tree)
@@ -236,18 +234,29 @@ func (b *builder) show(e *plan.Entry) {
 	default:
 		b.clone(what, e.Source, e.ID, Attributes(e), r.tree)
 	}
-	b.allow(what, r, e.Kind != plan.File && e.Kind != plan.Device)
+	b.allow(what, r)
 	if e.Dest == "/" {
 		b.replaceRoot(what, r.tree)
 		return
 	}
-	b.mountPoint(what, e.Dest, b.at)
-	b.seq.Do(what, unix.SYS_MOVE_MOUNT, r.tree, empty, b.at, empty, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
-	b.close(b.at)
+	b.attach(what, e.Dest, r.tree)
 	if e.Kind == plan.Proc {
 		b.hide(what, r.tree)
 	}
 	b.close(r.tree)
+}
+
+// attach adds the mounting of tree at dest. A place that the skeleton made is where
+// its name says; one in a granted tree is opened first, by a walk that nobody leads
+// elsewhere.
+func (b *builder) attach(what, dest string, tree script.Value) {
+	if rel := strings.TrimPrefix(dest, "/"); b.made[rel] {
+		b.seq.Do(what, unix.SYS_MOVE_MOUNT, tree, empty, b.root, script.String(rel), unix.MOVE_MOUNT_F_EMPTY_PATH)
+		return
+	}
+	b.mountPoint(what, dest, b.at)
+	b.seq.Do(what, unix.SYS_MOVE_MOUNT, tree, empty, b.at, empty, unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	b.close(b.at)
 }
 
 // hidden are the files of a procfs that tell of more than its processes: key
