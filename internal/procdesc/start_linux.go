@@ -34,6 +34,9 @@ type Child struct {
 	Setpgid bool
 	Pgid    int
 	User    *syscall.Credential
+
+	clears bool   // the kernel resets signal handlers as it forks
+	starts uint32 // 0 once the program is executed, or was not: the kernel writes it
 }
 
 // message is room for a message that brings one descriptor.
@@ -62,6 +65,7 @@ func newMessage() *message {
 // Start starts a program, and returns its process descriptor, which is closed on exec.
 func Start(c *Child) (*sys.FD, error) {
 	Sweep()
+	c.clears, c.starts = sys.HasClone3(), 1
 	here, there, err := pair(c.Supervised)
 	if err != nil {
 		return nil, err
@@ -71,7 +75,7 @@ func Start(c *Child) (*sys.FD, error) {
 	if err != nil {
 		return nil, errors.Join(err, there.Close())
 	}
-	h, err := help(child, there.Int(), c.Supervised)
+	h, err := c.help(child, there.Int())
 	if err != nil {
 		return nil, errors.Join(err, there.Close())
 	}
@@ -83,7 +87,7 @@ func Start(c *Child) (*sys.FD, error) {
 	if err := there.Close(); err != nil {
 		return nil, err
 	}
-	fd, err := h.receive(here.Int())
+	fd, err := c.receive(here.Int())
 	runtime.KeepAlive(c)
 	if err == nil && fd == nil {
 		err = unix.ECHILD
@@ -127,9 +131,9 @@ func pair(supervised bool) (here, there *sys.FD, err error) {
 }
 
 // receive waits until the program is executed, and takes the descriptor, if it came.
-func (h *helper) receive(from int) (*sys.FD, error) {
-	for atomic.LoadUint32(&h.started) == 0 {
-		sys.WaitWord(&h.started, 0, 20*time.Millisecond)
+func (c *Child) receive(from int) (*sys.FD, error) {
+	for atomic.LoadUint32(&c.starts) != 0 {
+		sys.WaitWord(&c.starts, 1, 20*time.Millisecond)
 		n, _, err := unix.Recvfrom(from, make([]byte, 1), unix.MSG_DONTWAIT|unix.MSG_PEEK)
 		if n == 0 && err == nil {
 			return nil, nil // the helper has ended
@@ -157,9 +161,11 @@ func (h *helper) receive(from int) (*sys.FD, error) {
 // helper.
 func (c *Child) steps(here, there int) (*script.Sequence, error) {
 	s := new(script.Sequence)
+	s.Grow(30 + 2*len(c.Files))
 	ours, helpers := newMessage(), newMessage()
 	self, end := script.NewValue(), script.ValueAt(&ours.beyond)
 	const make, die = "make process descriptor", "die with the last descriptor"
+	s.Do("tell that it is executed", unix.SYS_SET_TID_ADDRESS, script.ValueAt(&c.starts).Pointer())
 	s.Do(make, unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0,
 		script.ValueAt(&ours.fd).Pointer())
 	s.Do(make, unix.SYS_SHUTDOWN, end, unix.SHUT_RD) // nothing is sent from a descriptor
@@ -213,7 +219,11 @@ func (c *Child) become(s *script.Sequence) error {
 		// changes the user, which would clear it.
 		s.Do("die with the helper", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL), 0, 0, 0)
 	}
-	if err := s.RestoreSignals(); err != nil {
+	restore := s.RestoreSignals
+	if c.clears {
+		restore = s.RestoreMask
+	}
+	if err := restore(); err != nil {
 		return err
 	}
 	args, env := script.Strings(c.Args), script.Strings(c.Env)

@@ -189,6 +189,23 @@ func (s *Sequence) Clone(what string, flags uintptr, child *Sequence, pid Value)
 	s.add(what, step{nr: unix.SYS_CLONE, kind: kindClone, args: [6]uintptr{flags}, out: pid.word})
 }
 
+// cloneArgs is what clone3 takes.
+type cloneArgs struct {
+	flags      uint64
+	_          [3]uint64 // where ids are stored
+	exitSignal uint64
+	_          [3]uint64 // stack and thread-local storage: the caller's
+}
+
+// CloneClear is Clone of a child whose handled signals are back at their defaults from
+// the start, which takes [sys.HasClone3] and saves two calls for each.
+func (s *Sequence) CloneClear(what string, flags uint64, signal unix.Signal, child *Sequence, pid Value) {
+	s.children = append(s.children, child)
+	args := &cloneArgs{flags: flags | unix.CLONE_CLEAR_SIGHAND, exitSignal: uint64(signal)}
+	st := s.Do(what, unix.SYS_CLONE3, Struct(args), int(unsafe.Sizeof(*args))).Into(pid)
+	s.steps[st.i].kind = kindClone
+}
+
 // Grow makes room for n more steps.
 func (s *Sequence) Grow(n int) {
 	s.steps, s.what, s.keep = slices.Grow(s.steps, n), slices.Grow(s.what, n), slices.Grow(s.keep, n)
@@ -273,6 +290,16 @@ func (s *Sequence) RestoreSignals() error {
 	return s.setSignals(mask)
 }
 
+// RestoreMask is RestoreSignals for the child of [Sequence.CloneClear].
+func (s *Sequence) RestoreMask() error {
+	mask, err := sys.SignalMask()
+	if err != nil {
+		return err
+	}
+	s.setMask(mask)
+	return nil
+}
+
 // StayDeaf adds what makes a Go program that is executed hear no signal, for
 // good, except those that its runtime lives by.
 func (s *Sequence) StayDeaf() error { return s.setSignals(sys.DeafMask) }
@@ -284,8 +311,12 @@ func (s *Sequence) setSignals(mask uint64) error {
 	}
 	sig := NewValue()
 	s.Each("reset signals", handled, sig, unix.SYS_RT_SIGACTION, sig, Struct(new([4]uintptr)), nil, 8) // SIG_DFL
-	s.Do("set signal mask", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, Struct(&mask), nil, 8)
+	s.setMask(mask)
 	return nil
+}
+
+func (s *Sequence) setMask(mask uint64) {
+	s.Do("set signal mask", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, Struct(&mask), nil, 8)
 }
 
 // spawn is in assembly.

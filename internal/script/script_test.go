@@ -3,12 +3,15 @@ package script
 import (
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
 // The assembly knows these numbers.
@@ -280,6 +283,48 @@ func TestEachEnds(t *testing.T) {
 		if forgive == 0 && (st.ExitStatus() != ExitStatus || !errors.Is(s.Err(), unix.EBADF)) ||
 			forgive != 0 && st.ExitStatus() != 7 {
 			t.Errorf("forgiving %v: status %#x, %v", forgive, st, s.Err())
+		}
+	}
+}
+
+// TestHandlers: no handler of this process's is left in a child, and what is ignored is.
+func TestHandlers(t *testing.T) {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGUSR1)
+	signal.Ignore(unix.SIGUSR2)
+	defer signal.Reset(unix.SIGUSR1, unix.SIGUSR2)
+	if !sys.HasClone3() {
+		t.Fatal("no clone3")
+	}
+	for name, test := range map[string]struct {
+		clone   func(s, child *Sequence, pid Value)
+		restore func(*Sequence) error
+	}{
+		"Clone":      {func(s, child *Sequence, pid Value) { s.Clone("fork", fork, child, pid) }, (*Sequence).RestoreSignals},
+		"CloneClear": {func(s, child *Sequence, pid Value) { s.CloneClear("fork", unix.CLONE_VM, unix.SIGCHLD, child, pid) }, (*Sequence).RestoreMask},
+	} {
+		var s, child Sequence
+		var handled, ignored [4]uintptr
+		handled[0], ignored[0] = 99, 99
+		pid, mask := NewValue(), uint64(1)
+		if err := test.restore(&child); err != nil {
+			t.Fatal(err)
+		}
+		child.Do("look", unix.SYS_RT_SIGACTION, int(unix.SIGUSR1), nil, Struct(&handled), 8)
+		child.Do("look", unix.SYS_RT_SIGACTION, int(unix.SIGUSR2), nil, Struct(&ignored), 8)
+		child.Do("look", unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, nil, Struct(&mask), 8)
+		child.Do("end", unix.SYS_EXIT_GROUP, 0)
+		test.clone(&s, &child, pid)
+		s.Do("wait", unix.SYS_WAIT4, pid, nil, 0, nil)
+		s.Do("end", unix.SYS_EXIT_GROUP, 5)
+		n, err := Start(fork, &s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := status(t, n); st.ExitStatus() != 5 || s.Err() != nil || child.Err() != nil {
+			t.Errorf("%s: %#x, %v, %v", name, st, s.Err(), child.Err())
+		}
+		if handled[0] != 0 || ignored[0] != 1 || mask != 0 {
+			t.Errorf("%s: handlers %d and %d, mask %#x, want 0, 1, 0", name, handled[0], ignored[0], mask)
 		}
 	}
 }

@@ -15,3 +15,10 @@ func ProbeCall(nr uintptr) (uintptr, error) {
 	r, _, e := unix.Syscall(nr, 0, 0, 0)
 	return r, errnoErr(e)
 }
+
+// HasClone3 reports whether this thread may call clone3: filters that can't see its
+// flags refuse it, and callers use clone.
+func HasClone3() bool {
+	_, _, e := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0)
+	return e == unix.EINVAL
+}
