@@ -16,6 +16,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -143,7 +144,7 @@ func enter(t *testing.T, uid int, p *plan.Plan, list []string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(testBinary(t))
+	cmd := exec.Command(selfcopy.Make(t))
 	cmd.Env = []string{planVariable + "=" + string(in), forkVariable + "=1"}
 	if uid != os.Getuid() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
@@ -216,21 +217,6 @@ func enterAndExecute(in request) error {
 		return fmt.Errorf("wait status %#x", uint32(status))
 	}
 	return nil
-}
-
-// testBinary copies this binary to where an ordinary user may execute it.
-func testBinary(t *testing.T) string {
-	t.Helper()
-	dir := publicDir(t)
-	b, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(dir, "nsenv.test")
-	if err := os.WriteFile(name, b, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return name
 }
 
 // publicDir is a temporary directory that every user may enter and write.

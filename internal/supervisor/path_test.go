@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
 )
@@ -159,7 +160,7 @@ func TestOperations(t *testing.T) {
 		w.grant(d+"/rw", d+"/rw", policy.RW)
 		w.grant(d+"/ro", d+"/ro", policy.RO)
 		v := w.run()
-		u := launch(t, "serve", testExe(t), "/", cred)
+		u := launch(t, "serve", selfcopy.Make(t), "/", cred)
 		for _, c := range opCases {
 			at := func(tree string) string { return strings.ReplaceAll(c.op, "T/", d+"/"+tree+"/") }
 			want := u.do(at("plain"))
@@ -295,7 +296,7 @@ func TestCreatedModes(t *testing.T) {
 	eachUser(t, func(t *testing.T, cred *syscall.Credential) {
 		w, d := standard(t, cred)
 		v := w.run()
-		u := launch(t, "serve", testExe(t), "/", cred)
+		u := launch(t, "serve", selfcopy.Make(t), "/", cred)
 		for _, mask := range []string{"0", "027", "077"} {
 			v.do("umask " + mask)
 			u.do("umask " + mask)

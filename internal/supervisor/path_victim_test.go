@@ -19,6 +19,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/notify"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/internal/syscalls"
 	"github.com/capsicum-go/capsicum/internal/sysno"
@@ -124,21 +125,6 @@ func (v *victim) want(op, want string) {
 	}
 }
 
-// testExe returns a copy of the test binary that every user may execute.
-func testExe(t testing.TB) string {
-	t.Helper()
-	dir := openDir(t)
-	b, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe := dir + "/victim"
-	if err := os.WriteFile(exe, b, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return exe
-}
-
 // openDir is a temporary directory that every user may enter.
 func openDir(t testing.TB) string {
 	t.Helper()
@@ -230,7 +216,7 @@ func (w *world) plan() *plan.Plan {
 func (w *world) run() *victim {
 	t := w.t
 	t.Helper()
-	exe := testExe(t)
+	exe := selfcopy.Make(t)
 	w.grant(exe, exe, policy.ROX)
 	w.entries = append(w.entries, plan.Entry{Dest: "/proc", Kind: plan.Proc, Rights: policy.RO})
 	p := w.plan()

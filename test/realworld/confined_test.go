@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/capsicum-go/capsicum/internal/request"
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 )
 
 const (
@@ -210,21 +211,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // the other tests are run by one
 	}
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir(); d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(dir, "realworld.test")
-	if err := os.WriteFile(path, self, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, "-test.v", "-test.run=^Test(XZ|XZDamaged|Tcpdump|TcpdumpWrites|Lowdown|Confined|SSHConfined)$")
+	cmd := exec.Command(selfcopy.Make(t), "-test.v", "-test.run=^Test(XZ|XZDamaged|Tcpdump|TcpdumpWrites|Lowdown|Confined|SSHConfined)$")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: asUser}
 	out, err := cmd.CombinedOutput()
