@@ -116,22 +116,18 @@ func sendMessage(c *call) supervisor.Result {
 	return supervisor.Value(int64(n))
 }
 
+// sendMessages is a loop of sends, of which each looks up anew what the socket permits
+// and what the process holds. In the kernel it is one call, which would go on with what
+// it was let go with; so that is done only for a single message.
 func sendMessages(c *call) supervisor.Result {
-	if r, ok := c.plainly(); ok {
-		return r
+	if uint32(c.Arg(2)) <= 1 {
+		if r, ok := c.plainly(); ok {
+			return r
+		}
 	}
-	f, caps, err := c.socket(rights.Write)
-	if err != nil {
-		return fail(err)
-	}
-	defer f.Close()
 	sent := uint32(0)
 	for count := min(uint32(c.Arg(2)), maxMessages); sent < count; sent++ {
-		at := c.Arg(1) + uint64(sent)*entrySize
-		n, err := c.sendOne(f, caps, at, int(c.Int(3)))
-		if err == nil {
-			err = c.Write(at+headerSize, binary.NativeEndian.AppendUint32(nil, uint32(n)))
-		}
+		err := c.sendNext(c.Arg(1) + uint64(sent)*entrySize)
 		if err != nil && sent == 0 {
 			return fail(err)
 		}
@@ -140,6 +136,20 @@ func sendMessages(c *call) supervisor.Result {
 		}
 	}
 	return supervisor.Value(int64(sent))
+}
+
+// sendNext sends the message of a struct mmsghdr, and stores how much of it was sent.
+func (c *call) sendNext(addr uint64) error {
+	f, caps, err := c.socket(rights.Write)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	n, err := c.sendOne(f, caps, addr, int(c.Int(3)))
+	if err != nil {
+		return err
+	}
+	return c.Write(addr+headerSize, binary.NativeEndian.AppendUint32(nil, uint32(n)))
 }
 
 func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (int, error) {
@@ -390,7 +400,11 @@ const scmPidfd = 4 // SCM_PIDFD
 // numbers. What stands for a limited descriptor is exchanged for it. When there is no
 // number left, the rest is cut, as in the kernel.
 func (c *call) takeOver(control []byte, cloexec bool) (out []byte, cut bool, err error) {
-	t := c.table()
+	t, err := c.unsent(c.w.tokens.among(control))
+	if err != nil {
+		closeAll(control)
+		return nil, false, err
+	}
 	defer t.Unlock()
 	err = eachControl(control, func(level, typ uint32, body []byte) error {
 		if level == unix.SOL_SOCKET && (typ == unix.SCM_RIGHTS || typ == scmPidfd) {
@@ -418,6 +432,39 @@ func (c *call) takeOver(control []byte, cloexec bool) (out []byte, cut bool, err
 	return out[:min(len(out), len(control))], cut, err
 }
 
+// unsent locks the table, for a limited descriptor once no call is under way that hands
+// on what its memory names and could pass it on with all rights. However long that
+// takes: the message has left the socket's queue.
+func (c *call) unsent(limited bool) (*fdtable.Table, error) {
+	for {
+		t := c.table() // nothing is let go now
+		if !limited || c.sent(0) {
+			return t, nil
+		}
+		t.Unlock()
+		if err := c.Check(); err != nil {
+			return nil, err
+		}
+		c.sent(lastHope)
+	}
+}
+
+// eachDescriptor calls f for our descriptors in a control buffer that we received.
+func eachDescriptor(control []byte, f func(fd int)) {
+	_ = eachControl(control, func(level, typ uint32, body []byte) error {
+		for at := 0; level == unix.SOL_SOCKET && (typ == unix.SCM_RIGHTS || typ == scmPidfd) && at+4 <= len(body); at += 4 {
+			if fd := int(int32(binary.NativeEndian.Uint32(body[at:]))); fd >= 0 {
+				f(fd)
+			}
+		}
+		return nil
+	})
+}
+
+func closeAll(control []byte) {
+	eachDescriptor(control, func(fd int) { sys.NewFD(fd).Close() })
+}
+
 // takeNumbers puts our descriptors in body into the caller, and its numbers in their
 // place; it returns how much of body that is. All of ours are closed.
 func (c *call) takeNumbers(t *fdtable.Table, body []byte, cloexec bool) (done int, err error) {
@@ -432,9 +479,7 @@ func (c *call) takeNumbers(t *fdtable.Table, body []byte, cloexec bool) (done in
 		if failed == nil {
 			real, caps := c.w.tokens.unwrap(f)
 			var n int
-			if !caps.IsFull() && !c.sent() {
-				failed = unix.EBUSY
-			} else if n, failed = c.place(t, real, caps, 0, cloexec); failed == nil {
+			if n, failed = c.place(t, real, caps, 0, cloexec); failed == nil {
 				binary.NativeEndian.PutUint32(body[at:], uint32(int32(n)))
 				done = at + 4
 			}

@@ -89,11 +89,11 @@ func (c *call) settled(n int) bool {
 	return c.over(lastHope, func(k *continued) bool { return k.names(n) })
 }
 
-// sent waits, for a little while, until every call that was let go and hands on what
-// its memory names is over. A descriptor with fewer rights that comes before could be
-// passed on with all.
-func (c *call) sent() bool {
-	return c.over(lastHope, func(k *continued) bool { return k.sends })
+// sent waits, no longer than patience, until every call that was let go and hands on
+// what its memory names is over, or has looked that up. A descriptor with fewer rights
+// that comes before could be passed on with all.
+func (c *call) sent(patience time.Duration) bool {
+	return c.over(patience, func(k *continued) bool { return k.sends })
 }
 
 // over waits, no longer than patience, until every call of another thread that was let
@@ -177,7 +177,18 @@ func (c *call) past(tid int, k *continued) bool {
 		return false
 	}
 	name, known := sysno.Name(sysno.Native, nr)
-	return !known || name != k.call || k.looksUpFirst()
+	return !known || name != k.call || k.looksUpFirst() || k.sends && c.waitsForRoom(thread)
+}
+
+// roomWaits are where the kernel waits, in a send on an AF_UNIX socket, for room in the
+// receiver's queue. It has taken the descriptors to pass on by then.
+var roomWaits = []string{"sock_alloc_send_pskb", "unix_wait_for_peer"}
+
+// waitsForRoom reports whether a thread that sleeps does so in one of them. Kernels
+// without names of their functions do not tell.
+func (c *call) waitsForRoom(thread string) bool {
+	where, err := c.ReadProc(thread + "/wchan")
+	return err == nil && slices.Contains(roomWaits, string(where))
 }
 
 // ranEnough reports whether a thread that runs has left the beginning of its call.

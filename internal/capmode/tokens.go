@@ -56,16 +56,30 @@ func (ts *tokens) wrap(f *sys.FD, caps filecaps.Caps) (*sys.FD, error) {
 	return given, nil
 }
 
+// find returns the token whose pipe is open under our number fd, nil if it is no
+// token's. ts.mu is held.
+func (ts *tokens) find(fd int) *token {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return nil
+	}
+	return ts.held[pipeID{uint64(st.Dev), st.Ino}]
+}
+
+// among reports whether any descriptor in a control buffer stands for a limited one.
+func (ts *tokens) among(control []byte) (any bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	eachDescriptor(control, func(fd int) { any = any || ts.find(fd) != nil })
+	return any
+}
+
 // unwrap returns what f stands for, as a descriptor of its own; f itself and
 // everything if it stands for nothing.
 func (ts *tokens) unwrap(f *sys.FD) (*sys.FD, filecaps.Caps) {
-	var st unix.Stat_t
-	if unix.Fstat(f.Int(), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
-		return f, filecaps.Full()
-	}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	tok := ts.held[pipeID{uint64(st.Dev), st.Ino}]
+	tok := ts.find(f.Int())
 	if tok == nil {
 		return f, filecaps.Full()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 	"unsafe"
 
 	"github.com/capsicum-go/capsicum/rights"
@@ -26,6 +27,7 @@ var unnoticed = []attack{
 	{name: "a message with more descriptors than there are numbers", do: fullTable},
 	{name: "a message that is not copied, or is refused to be", do: uncopied},
 	{name: "a message with its sender's process", do: senderProcess},
+	{name: "a descriptor that comes while messages wait for room", do: comesMeanwhile},
 }
 
 // fullTable receives two descriptors with one number left.
@@ -104,4 +106,26 @@ func uncopied(a *attacker) error {
 		return errors.New("memory of the supervisor is under way")
 	}
 	return err
+}
+
+// comesMeanwhile receives a descriptor that is limited while other threads wait for
+// room for what they send: on a stream, and on what has one message after another.
+func comesMeanwhile(a *attacker) error {
+	in := a.underWay()
+	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
+		p := must(unix.Socketpair(unix.AF_UNIX, kind, 0))
+		go func() {
+			for unix.Sendmsg(p[0], make([]byte, 1000), nil, nil, 0) == nil {
+			}
+		}()
+	}
+	time.Sleep(200 * time.Millisecond)
+	start := time.Now()
+	if _, err := receive(in); err != nil {
+		return err
+	}
+	if took := time.Since(start); took > time.Second {
+		return fmt.Errorf("it takes %v", took)
+	}
+	return nil
 }
