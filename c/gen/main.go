@@ -86,6 +86,8 @@ func writeProtocol(b *bytes.Buffer) {
 		{"REQUEST_PDMARK", uint64(request.Pdmark)},
 		{"REQUEST_PDWAIT", uint64(request.Pdwait)},
 		{"WAIT_NOT", request.WaitNot},
+		{"WAIT_LEAVE", request.WaitLeave},
+		{"WAIT_NAME", request.WaitName},
 		{"MAX_FILTER", request.MaxFilter},
 		{"ALL_IOCTLS", request.AllIoctls},
 		{"CLOSE_COOKIE", sys.CloseCookie},

@@ -20,6 +20,7 @@
 #include <sys/prctl.h>
 #include <sys/procdesc.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -43,11 +44,13 @@ struct message {
 
 struct helper {
 	struct helper *next;
-	_Atomic uint32_t lives;	 /* 0 once the helper has ended: the kernel writes it */
+	struct watch watch;
 	_Atomic uint32_t forked; /* 1 once there is a child, or none */
 	pid_t pid, child, starter;
 	int here, there, fd;
-	int flags;
+	int flags, rfflags;
+	unsigned watchers; /* who looks at watch */
+	uint64_t inode;	   /* of the descriptor */
 	jmp_buf back;
 	uint64_t mask;
 	struct message brings;
@@ -134,24 +137,7 @@ static long hand_over(struct helper *h)
 	return r < 0 ? r : 0;
 }
 
-static void born(struct helper *h)
-{
-	parent = h->starter;
-	fosterer = (pid_t)CALL0(SYS_getppid);
-	helpers = NULL;
-	int here = h->here, there = h->there;
-	uint64_t mask = h->mask;
-	if (hand_over(h) < 0) {
-		CALL2(SYS_shutdown, here, SHUT_RDWR);
-		_exit(FAILED);
-	}
-	CALL1(SYS_close, here);
-	CALL1(SYS_close, there);
-	CALL2(SYS_munmap, h, sizeof *h);
-	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
-}
-
-/* Closes everything but the helper's end of the pair. */
+/* Closes everything but one. */
 static void tidy(int there)
 {
 	if (raw(SYS_close_range, 0, there - 1, 0, 0, 0, 0) < 0) {
@@ -162,6 +148,26 @@ static void tidy(int there)
 			raw(SYS_close_range, STACKABLE, there - 1, 0, 0, 0, 0);
 	}
 	raw(SYS_close_range, there + 1, ~0U, 0, 0, 0, 0);
+}
+
+static void born(struct helper *h)
+{
+	fosterer = (pid_t)CALL0(SYS_getppid);
+	parent = h->rfflags & RFNOWAIT ? fosterer : h->starter;
+	helpers = NULL;
+	int here = h->here, there = h->there;
+	uint64_t mask = h->mask;
+	if (hand_over(h) < 0) {
+		CALL2(SYS_shutdown, here, SHUT_RDWR);
+		_exit(FAILED);
+	}
+	if (h->rfflags & RFCFDG)
+		tidy(there);
+	else
+		CALL1(SYS_close, here);
+	CALL1(SYS_close, there);
+	CALL2(SYS_munmap, h, sizeof *h);
+	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
 }
 
 /* Receives the other end of the child's descriptor; a child that ended has none. */
@@ -193,6 +199,8 @@ static int receive_end(struct helper *h)
  * this filter, who takes the process over could have it do what he likes.
  */
 static struct sock_filter seal[] = {
+	/* Package procdesc says what this is good for. */
+	{BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, args)},
 	{BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, arch)},
 #if defined __x86_64__
 	{BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 0xc000003e},
@@ -201,9 +209,32 @@ static struct sock_filter seal[] = {
 #endif
 	{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL},
 	{BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(struct seccomp_data, nr)},
-	ALLOW(SYS_waitid), ALLOW(SYS_wait4), ALLOW(SYS_sendto), ALLOW(SYS_shutdown), ALLOW(SYS_close), ALLOW(SYS_exit_group),
+	ALLOW(SYS_waitid), ALLOW(SYS_wait4), ALLOW(SYS_sendto), ALLOW(SYS_shutdown), ALLOW(SYS_close), ALLOW(SYS_futex), ALLOW(SYS_exit_group),
 	{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL},
 };
+
+/*
+ * The child has stopped or goes on. Which it is now is told to whoever asks, until it
+ * is another: what was seen before is no more. Nobody else can be asked later.
+ */
+static void saw(struct helper *h)
+{
+	struct watch *w = &h->watch;
+	uint32_t now = atomic_load(&w->lives);
+	atomic_store(&w->lives, now + 1);
+	raw(SYS_waitid, P_PID, h->child, (long)&w->seen.info, WSTOPPED | WCONTINUED | WNOHANG | __WALL, (long)w->seen.rusage, 0);
+	atomic_store(&w->lives, now + 2 ? now + 2 : LIVES);
+	raw(SYS_futex, (long)&w->lives, FUTEX_WAKE, 1 << 30, 0, 0, 0);
+}
+
+/* Waits for the child's end, which stays to be waited for. */
+static void watch(struct helper *h)
+{
+	siginfo_t *info = &h->record.info;
+	while (raw(SYS_waitid, P_PID, h->child, (long)info, WEXITED | WSTOPPED | WCONTINUED | WNOWAIT | __WALL, (long)h->record.rusage, 0) == 0 &&
+	       info->si_code != CLD_EXITED && info->si_code != CLD_KILLED && info->si_code != CLD_DUMPED)
+		saw(h);
+}
 
 /* The helper's life after the fork. */
 static void foster(struct helper *h)
@@ -218,7 +249,7 @@ static void foster(struct helper *h)
 	else
 		raw(SYS_close, h->there, 0, 0, 0, 0, 0);
 	if (none == 0) {
-		raw(SYS_waitid, P_PID, h->child, (long)&h->record.info, WEXITED | WNOWAIT | __WALL, (long)h->record.rusage, 0);
+		watch(h);
 		raw(SYS_sendto, end, (long)&h->record, sizeof h->record, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
 		/* The child's number is free only after its holders can know of its end. */
 		raw(SYS_shutdown, end, SHUT_RDWR, 0, 0, 0, 0);
@@ -251,7 +282,7 @@ void capsicum_pd_sweep(void)
 		helpers = NULL; /* a copy of another's */
 	owner = (pid_t)self;
 	for (struct helper **p = &helpers, *h; (h = *p);) {
-		if (atomic_load(&h->lives) != 0) {
+		if (atomic_load(&h->watch.lives) != 0 || h->watchers != 0) {
 			p = &h->next;
 			continue;
 		}
@@ -278,6 +309,32 @@ int capsicum_pd_of(pid_t pid)
 		fd = -1;
 	errno = before;
 	return fd;
+}
+
+struct watch *capsicum_pd_watch(uint64_t inode)
+{
+	struct capsicum_signals s;
+	struct watch *w = NULL;
+	(void)capsicum_lock(&s);
+	if (owner == CALL0(SYS_getpid))
+		for (struct helper *h = helpers; h && !w; h = h->next)
+			if (h->inode == inode) {
+				h->watchers++;
+				w = &h->watch;
+			}
+	capsicum_unlock(&s);
+	return w;
+}
+
+void capsicum_pd_unwatch(struct watch *w)
+{
+	struct capsicum_signals s;
+	(void)capsicum_lock(&s);
+	((struct helper *)((char *)w - offsetof(struct helper, watch)))->watchers--;
+	/* The kernel wakes one when the helper ends. */
+	if (atomic_load(&w->lives) == 0)
+		capsicum_futex_wake((uint32_t *)&w->lives);
+	capsicum_unlock(&s);
 }
 
 static void keep(struct helper *h)
@@ -327,12 +384,13 @@ static long make_pair(struct helper *h)
 /* Starts the helper, and waits for its fork. Every signal is blocked. */
 static long start(struct helper *h)
 {
-	atomic_store(&h->lives, 1);
-	int pid = clone(help, h->stack + STACK, CLONE_VM | CLONE_CHILD_CLEARTID, h, NULL, NULL, (void *)&h->lives);
+	atomic_store(&h->watch.lives, LIVES);
+	atomic_store(&h->watch.told, LIVES);
+	int pid = clone(help, h->stack + STACK, CLONE_VM | CLONE_CHILD_CLEARTID, h, NULL, NULL, (void *)&h->watch.lives);
 	if (pid < 0)
 		return -errno;
 	h->pid = pid;
-	while (atomic_load(&h->forked) == 0 && atomic_load(&h->lives) != 0)
+	while (atomic_load(&h->forked) == 0 && atomic_load(&h->watch.lives) != 0)
 		capsicum_futex_wait((uint32_t *)&h->forked, 0, 20);
 	return h->child;
 }
@@ -346,11 +404,14 @@ static pid_t pdfork_with(struct helper *h, int *fdp)
 		return 0;
 	}
 	long child = start(h);
-	keep(h);
 	CALL1(SYS_close, h->there);
 	long fd = child > 0 ? receive(h->here, h->flags) : -1;
 	CALL1(SYS_close, h->here);
-	h->fd = (int)fd;
+	struct stat st;
+	if (fd >= 0 && CALL2(SYS_fstat, fd, &st) == 0)
+		h->inode = st.st_ino;
+	h->fd = h->rfflags & RFNOWAIT ? -1 : (int)fd;
+	keep(h);
 	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &h->mask, 0, 8);
 	if (fd < 0) {
 		errno = child < 0 ? (int)-child : ECHILD;
@@ -360,17 +421,33 @@ static pid_t pdfork_with(struct helper *h, int *fdp)
 	return (pid_t)child;
 }
 
-PUBLIC pid_t pdfork(int *fdp, int flags)
+/* What of rfork(2) can't be had for a child that another process forks, see pdfork(3). */
+#define IMPOSSIBLE (RFMEM | RFSIGSHARE)
+#define KNOWN (RFPROC | RFPROCDESC | RFFDG | RFCFDG | RFNOWAIT | RFTHREAD | RFLINUXTHPN | RFTSIGZMB | RFTSIGFLAGS(RFTSIGMASK) | IMPOSSIBLE)
+
+static int refused(int rfflags)
 {
-	if (flags & ~PD_ALLOWED_AT_FORK || !fdp) {
-		errno = fdp ? EINVAL : EFAULT;
+	const int table = rfflags & (RFFDG | RFCFDG);
+	if (rfflags == (int)RFSPAWN)
+		return EOPNOTSUPP;
+	if ((rfflags & ~KNOWN) || !(rfflags & RFPROC) || !(rfflags & RFPROCDESC) || table == (RFFDG | RFCFDG) || RFTSIGNUM(rfflags) > 64)
+		return EINVAL;
+	return table == 0 || (rfflags & IMPOSSIBLE) ? EOPNOTSUPP : 0;
+}
+
+PUBLIC pid_t pdrfork(int *fdp, int pdflags, int rfflags)
+{
+	int refusal = pdflags & ~PD_ALLOWED_AT_FORK ? EINVAL : refused(rfflags);
+	if (refusal != 0 || !fdp) {
+		errno = refusal != 0 ? refusal : EFAULT;
 		return -1;
 	}
 	capsicum_pd_sweep();
 	struct helper *h = mmap(NULL, sizeof *h, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (h == MAP_FAILED)
 		return -1;
-	h->flags = flags;
+	h->flags = pdflags;
+	h->rfflags = rfflags;
 	h->starter = (pid_t)CALL0(SYS_getpid);
 	h->record.magic = RECORD_MAGIC;
 	ready(&h->brings);
@@ -381,6 +458,11 @@ PUBLIC pid_t pdfork(int *fdp, int flags)
 		return -1;
 	}
 	return pdfork_with(h, fdp);
+}
+
+PUBLIC pid_t pdfork(int *fdp, int flags)
+{
+	return pdrfork(fdp, flags, RFPROC | RFPROCDESC | RFFDG);
 }
 
 /* As if who called pdfork() were the parent of its child. */

@@ -1,19 +1,17 @@
 /*
- * What holders do with process descriptors: pdgetpid, pdkill, pdwait4. With a
- * supervisor it is asked, which knows the rights; without one the kernel decides. See
+ * What holders do with process descriptors, beside waiting. With a supervisor it is
+ * asked, which knows the rights; without one the kernel decides. See
  * docs/process-descriptors.md.
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <poll.h>
 #include <stddef.h>
-#include <string.h>
 #include <sys/capsicum.h>
 #include <sys/procdesc.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "library.h"
@@ -154,26 +152,24 @@ static long native_kill(int fd, int signum)
 	return s == EXITED ? 0 : s < 0 ? s : -ESRCH;
 }
 
-static long native_wait(int fd, struct record *r, bool now)
+static long native_end(int fd, struct record *r, long options)
 {
 	if (!marked(fd))
 		return wrong(fd);
-	for (;;) {
-		long s = look(fd, r, MSG_PEEK);
-		if (s == EXITED)
-			s = look(fd, r, 0);
-		if (s == EXITED)
-			return 0;
-		if (s != RUNNING)
-			return s < 0 ? s : -ECHILD;
-		if (now)
-			return -EAGAIN;
-		struct pollfd p = {fd, 0, 0};
-		if (poll(&p, 1, -1) < 0)
-			return -errno;
-		if (p.revents & POLLNVAL)
-			return -EBADF;
-	}
+	long s = look(fd, r, MSG_PEEK);
+	if (s == EXITED && !(options & WAIT_LEAVE))
+		s = look(fd, r, 0);
+	if (s != RUNNING)
+		return s == EXITED ? 0 : s < 0 ? s : -ECHILD;
+	struct stat st;
+	long e = CALL2(SYS_fstat, fd, &st);
+	return e < 0 ? e : (long)st.st_ino;
+}
+
+long capsicum_pd_end(int fd, struct record *r, long options)
+{
+	long e = CALL4(REQUEST, REQUEST_PDWAIT, fd, r, options | WAIT_NOT | WAIT_NAME);
+	return e == -ENOSYS ? native_end(fd, r, options) : e;
 }
 
 PUBLIC int pdgetpid(int fd, pid_t *pidp)
@@ -194,56 +190,4 @@ PUBLIC int pdkill(int fd, int signum)
 		return result(-EINVAL);
 	long r = CALL3(REQUEST, REQUEST_PDKILL, fd, signum);
 	return result(r == -ENOSYS ? native_kill(fd, signum) : r);
-}
-
-static int status_of(const siginfo_t *info)
-{
-	switch (info->si_code) {
-	case CLD_EXITED:
-		return (info->si_status & 0xff) << 8;
-	case CLD_DUMPED:
-		return info->si_status | 0x80;
-	}
-	return info->si_status;
-}
-
-PUBLIC int pdwait4(int fd, int *status, int options, struct rusage *rusage)
-{
-	struct record r;
-	if (options & ~WNOHANG)
-		return result(-EINVAL);
-	bool now = options & WNOHANG;
-	long e = CALL4(REQUEST, REQUEST_PDWAIT, fd, &r, now ? WAIT_NOT : 0);
-	if (e == -ENOSYS)
-		e = native_wait(fd, &r, now);
-	if (e == -EAGAIN && now)
-		return 0;
-	if (e < 0)
-		return result(e);
-	if (r.magic != RECORD_MAGIC)
-		return result(-EBADF);
-	if (status)
-		*status = status_of(&r.info);
-	if (rusage) {
-		memset(rusage, 0, sizeof *rusage);
-		memcpy(rusage, r.rusage, sizeof r.rusage);
-	}
-	capsicum_pd_sweep();
-	return r.info.si_pid;
-}
-
-/*
- * The child's parent is its helper. A wait for it by its number is answered from the
- * descriptor, as long as that is open.
- */
-PUBLIC pid_t wait4(pid_t pid, int *status, int options, struct rusage *rusage)
-{
-	long r = CALL4(SYS_wait4, pid, status, options, rusage);
-	int fd = r == -ECHILD && pid > 0 ? capsicum_pd_of(pid) : -1;
-	return fd < 0 ? result(r) : pdwait4(fd, status, options & WNOHANG, rusage);
-}
-
-PUBLIC pid_t waitpid(pid_t pid, int *status, int options)
-{
-	return wait4(pid, status, options, NULL);
 }

@@ -18,6 +18,8 @@
 #define REQUEST_PDMARK 0x1b
 #define REQUEST_PDWAIT 0x1c
 #define WAIT_NOT 0x1
+#define WAIT_LEAVE 0x2
+#define WAIT_NAME 0x4
 #define MAX_FILTER 0x1000
 #define ALL_IOCTLS 0x100000
 #define CLOSE_COOKIE 0x63617073

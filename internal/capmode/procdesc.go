@@ -80,6 +80,7 @@ func pdwait(c *call) supervisor.Result {
 	}
 	defer f.Close()
 	options := c.Arg(3)
+	const name = request.WaitNot | request.WaitName
 	for {
 		data, err := procdesc.Peek(f.Int())
 		if err == unix.EAGAIN && options&request.WaitNot == 0 {
@@ -88,6 +89,14 @@ func pdwait(c *call) supervisor.Result {
 				return fail(err)
 			}
 			continue
+		}
+		if err == unix.EAGAIN && options&name == name {
+			// Whoever started the process knows by it which of those that it holds this is.
+			var st unix.Stat_t
+			if err := unix.Fstat(f.Int(), &st); err != nil {
+				return fail(err)
+			}
+			return supervisor.Value(int64(st.Ino))
 		}
 		if err == nil {
 			// First, so that a status that can't be stored is not lost.

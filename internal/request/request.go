@@ -34,6 +34,7 @@ const (
 const (
 	WaitNot   = 1 // do not sleep
 	WaitLeave = 2 // leave the status for others
+	WaitName  = 4 // with WaitNot: while it runs, the answer is the inode of its descriptor
 )
 
 // MaxFilter is the room that a filter needs, in instructions of eight bytes.
