@@ -103,15 +103,25 @@ func (p *Process) hangs() error {
 	return errors.Join(err, truth(fmt.Sprintf("poll says %#x, want %#x", got, unix.POLLHUP), got == unix.POLLHUP))
 }
 
+func (p *Process) living(want bool) error {
+	alive, err := p.Alive()
+	return errors.Join(err, truth(fmt.Sprintf("alive: %v", alive), alive == want))
+}
+
 func polled(c circumstances, confine func()) error {
+	began := time.Now()
 	p, life := sleeper()
 	confine()
 	before, err := p.poll(unix.POLLIN|unix.POLLPRI, 20)
 	var st unix.Stat_t
-	errs := []error{err, truth(fmt.Sprintf("poll says %#x before the end", before), before == 0), check("fstat", unix.Fstat(p.FD(), &st), nil),
-		p.Kill(syscall.SIGKILL), ends("kill", life), p.hangs(), p.hangs()}
+	errs := []error{err, truth(fmt.Sprintf("poll says %#x before the end", before), before == 0), p.living(true),
+		check("fstat", unix.Fstat(p.FD(), &st), nil)}
+	// The clock of files is behind by a tick.
+	start := time.Unix(st.Mtim.Unix())
+	errs = append(errs, truth(fmt.Sprintf("fstat says mode %o, %v after the start", st.Mode, start.Sub(began)), st.Mode == unix.S_IFSOCK|0o700 &&
+		start.Sub(began).Abs() < time.Second), p.Kill(syscall.SIGKILL), ends("kill", life), p.hangs(), p.hangs(), p.living(false))
 	_, err = p.Wait()
-	return errors.Join(append(errs, err, p.hangs(), check("fstat", unix.Fstat(p.FD(), &st), nil))...)
+	return errors.Join(append(errs, err, p.hangs(), p.living(false), check("fstat", unix.Fstat(p.FD(), &st), nil))...)
 }
 
 func waitSleeps(c circumstances, confine func()) error {

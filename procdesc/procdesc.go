@@ -88,6 +88,16 @@ func (p *Process) Kill(sig syscall.Signal) (err error) {
 	return nil
 }
 
+// Alive reports whether the process has not exited: what fstat(2) tells of a process
+// descriptor. It needs [rights.Fstat].
+func (p *Process) Alive() (alive bool, err error) {
+	cerr := p.control(func(fd int) { alive, err = living(fd) })
+	if err := errors.Join(cerr, err); err != nil {
+		return false, fmt.Errorf("look whether process lives: %w", err)
+	}
+	return alive, nil
+}
+
 // Exit is how a process ended, and what it used, with the children that it has waited
 // for.
 type Exit struct {

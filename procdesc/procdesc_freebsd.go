@@ -32,6 +32,19 @@ func kill(fd int, sig syscall.Signal) error {
 	return nil
 }
 
+// living looks at the owner's permissions, which say so of what has no place in any
+// file system.
+func living(fd int) (bool, error) {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
+		return false, err
+	}
+	if st.Ino != 0 || st.Nlink != 0 {
+		return false, syscall.EBADF
+	}
+	return st.Mode&0o700 != 0, nil
+}
+
 // The status of a process descriptor is told by kevent(2) only, and rusage by pdwait(2),
 // which released systems have not.
 func tryWait(int) (*Exit, error) { return nil, ErrNotSupported }

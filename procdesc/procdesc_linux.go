@@ -43,6 +43,12 @@ func kill(fd int, sig syscall.Signal) error {
 	return asked(func() error { return attach.Pdkill(fd, int(sig)) }, func() error { return procdesc.Kill(fd, sig) })
 }
 
+func living(fd int) (alive bool, err error) {
+	err = asked(func() (err error) { alive, err = attach.Pdalive(fd); return err },
+		func() (err error) { alive, err = procdesc.Alive(fd); return err })
+	return alive, err
+}
+
 // take takes the exit status; EAGAIN if there is none yet and options say not to wait.
 func take(fd int, options uintptr) (*Exit, error) {
 	data := make([]byte, procdesc.RecordSize)

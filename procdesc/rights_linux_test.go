@@ -65,7 +65,8 @@ func numbers(c circumstances, confine func()) error {
 	for what, p := range map[string]*Process{"a socket": FromFile(os.NewFile(uintptr(pair[0]), "")), "a file": FromFile(f)} {
 		_, err := p.PID()
 		_, werr := p.Exited()
-		errs = append(errs, check(what+": number", err, syscall.EBADF), check(what+": kill", p.Kill(0), syscall.EBADF),
+		_, aerr := p.Alive()
+		errs = append(errs, check(what+": alive", aerr, syscall.EBADF), check(what+": number", err, syscall.EBADF), check(what+": kill", p.Kill(0), syscall.EBADF),
 			check(what+": wait", werr, syscall.EBADF))
 	}
 	errs = append(errs, check("closed", FromFile(closed).Kill(0), os.ErrClosed))
@@ -127,6 +128,10 @@ func rightsOf(c circumstances, confine func()) error {
 		rights.Pdgetpid: func(p *Process) error { _, err := p.PID(); return err },
 		rights.Pdkill:   func(p *Process) error { return p.Kill(0) },
 		rights.Pdwait:   func(p *Process) error { _, err := p.Exited(); return err },
+		rights.Fstat: func(p *Process) error {
+			alive, err := p.Alive()
+			return errors.Join(err, truth("it is dead", alive || err != nil))
+		},
 	}
 	type made struct {
 		p    *Process

@@ -85,6 +85,7 @@ func writeProtocol(b *bytes.Buffer) {
 		{"REQUEST_PDKILL", uint64(request.Pdkill)},
 		{"REQUEST_PDMARK", uint64(request.Pdmark)},
 		{"REQUEST_PDWAIT", uint64(request.Pdwait)},
+		{"REQUEST_PDALIVE", uint64(request.Pdalive)},
 		{"WAIT_NOT", request.WaitNot},
 		{"WAIT_LEAVE", request.WaitLeave},
 		{"WAIT_NAME", request.WaitName},

@@ -112,6 +112,11 @@ static long hand_over(struct helper *h)
 	if (r < 0)
 		return r;
 	r = CALL2(SYS_shutdown, end[1], SHUT_RD); /* nothing is sent from a descriptor */
+	/* fstat() tells that it is one, and the time of the start. */
+	if (r == 0)
+		r = CALL2(SYS_fchmod, end[0], 0700);
+	if (r == 0)
+		r = CALL4(SYS_utimensat, end[0], NULL, NULL, 0);
 	if (r == 0) {
 		/* In capability mode only a supervisor marks a socket, of whoever made it. */
 		r = CALL3(REQUEST, REQUEST_PDMARK, end[0], one - MARK);

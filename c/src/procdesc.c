@@ -172,6 +172,16 @@ long capsicum_pd_end(int fd, struct record *r, long options)
 	return e == -ENOSYS ? native_end(fd, r, options) : e;
 }
 
+long capsicum_pd_alive(int fd)
+{
+	struct record r;
+	long e = CALL2(REQUEST, REQUEST_PDALIVE, fd);
+	if (e != -ENOSYS)
+		return e;
+	e = marked(fd) ? look(fd, &r, MSG_PEEK) : -EBADF;
+	return e < 0 ? e : e == RUNNING;
+}
+
 PUBLIC int pdgetpid(int fd, pid_t *pidp)
 {
 	if (!pidp)

@@ -24,6 +24,9 @@ struct record {
  */
 long capsicum_pd_end(int fd, struct record *r, long options);
 
+/* Whether the process has not ended, or -errno. */
+long capsicum_pd_alive(int fd);
+
 /* What a helper saw last of its child, a stop or a continuation, and who was told. */
 struct watch {
 	_Atomic uint32_t lives; /* another number after each change, odd meanwhile; 0 once the helper has ended: the kernel writes it */

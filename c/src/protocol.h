@@ -17,6 +17,7 @@
 #define REQUEST_PDKILL 0x1a
 #define REQUEST_PDMARK 0x1b
 #define REQUEST_PDWAIT 0x1c
+#define REQUEST_PDALIVE 0x1d
 #define WAIT_NOT 0x1
 #define WAIT_LEAVE 0x2
 #define WAIT_NAME 0x4

@@ -66,10 +66,11 @@ static short hung(int pd, int milliseconds)
 
 static void pd_simple(void)
 {
-	int pd = -1, to, status = -1;
+	int pd = -1, to, status = -1, pair[2];
 	struct rusage ru;
 	struct stat st;
 	pid_t got = -1, pid;
+	time_t before = time(NULL);
 	FAILS(pdfork(&pd, 0x1000), EINVAL);
 	FAILS(pdfork(NULL, 0), EFAULT);
 	signal(SIGCHLD, count);
@@ -79,6 +80,8 @@ static void pd_simple(void)
 		SUCCEEDS(pdgetpid(pd, &got));
 		CHECK(got == pid);
 		SUCCEEDS(fstat(pd, &st));
+		CHECK(st.st_mode == (S_IFREG | 0700) && st.st_uid == getuid() && st.st_size == 0 && st.st_nlink == 0);
+		CHECK(st.st_mtime >= before - 1 && st.st_mtime <= time(NULL) && st.st_ctime == st.st_mtime && st.st_atime == st.st_mtime);
 		CHECK(hung(pd, 0) == 0);
 		CHECK(pdwait4(pd, &status, WNOHANG, NULL) == 0);
 		SUCCEEDS(pdkill(pd, 0));
@@ -86,6 +89,8 @@ static void pd_simple(void)
 		FAILS(waitpid(-1, &status, WNOHANG), ECHILD);
 		tell(to, 7);
 		CHECK(hung(pd, 10000) == POLLHUP);
+		SUCCEEDS(fstat(pd, &st));
+		CHECK(st.st_mode == S_IFREG);
 		FAILS(waitpid(-1, &status, WNOHANG), ECHILD);
 		SUCCEEDS(pdkill(pd, SIGTERM));
 		memset(&ru, 0, sizeof ru);
@@ -95,11 +100,18 @@ static void pd_simple(void)
 		FAILS(pdkill(pd, SIGTERM), ESRCH);
 		SUCCEEDS(pdgetpid(pd, &got));
 		CHECK(got == pid && hung(pd, 0) == POLLHUP);
+		SUCCEEDS(fstat(pd, &st));
+		CHECK(st.st_mode == S_IFREG);
 		SUCCEEDS(close(pd));
 		SUCCEEDS(close(to));
 	}
 	CHECK(signals == 0);
 	FAILS(pdgetpid(pd, &got), EBADF);
+	/* Another socket of that mode is none. */
+	SUCCEEDS(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	SUCCEEDS(fchmod(pair[0], 0700));
+	SUCCEEDS(fstat(pair[0], &st));
+	CHECK(st.st_mode == (S_IFSOCK | 0700) && st.st_nlink == 1);
 	FAILS(pdkill(scratch(), 0), EBADF);
 	FAILS(pdwait4(scratch(), &status, 0, NULL), EBADF);
 }
@@ -254,7 +266,7 @@ static void pd_rights(void)
 	for (int i = 0; i < 3; i++)
 		pid[i] = told(&pd[i], 0, &to[i]);
 	for (int i = 0; i < 3; i++)
-		SUCCEEDS(limit(pd[i], rights[i].all, CAP_EVENT, CAP_READ, CAP_GETSOCKOPT, CAP_SHUTDOWN, 0ULL));
+		SUCCEEDS(limit(pd[i], rights[i].all, i == 2 ? CAP_EVENT : CAP_FSTAT, CAP_EVENT, CAP_READ, CAP_GETSOCKOPT, CAP_SHUTDOWN, 0ULL));
 	for (int i = 0; i < 3; i++) {
 		struct ucred cred;
 		socklen_t size = sizeof cred;
@@ -266,6 +278,13 @@ static void pd_rights(void)
 		CHECK(shutdown(pd[i], SHUT_WR) < 0 && errno == ENOTCAPABLE);
 		CHECK(getsockopt(pd[i], SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0 && errno == ENOTCAPABLE);
 		CHECK(hung(pd[i], 0) == 0);
+		struct stat st;
+		if (i == 2) {
+			FAILS(fstat(pd[i], &st), ENOTCAPABLE);
+			continue;
+		}
+		SUCCEEDS(fstat(pd[i], &st));
+		CHECK(st.st_mode == ((alone ? S_IFSOCK : S_IFREG) | 0700));
 	}
 	if (!alone)
 		CHECK(lives(pid[0]) && lives(pid[1]) && lives(pid[2]));

@@ -164,6 +164,12 @@ func Pdkill(fd, signal int) error {
 	return err
 }
 
+// Pdalive reports whether a held process runs.
+func Pdalive(fd int) (bool, error) {
+	n, err := ask(request.Pdalive, uintptr(fd))
+	return n == 1, err
+}
+
 // Pdwait stores in record how a held process ended, with options of package request.
 func Pdwait(fd int, record []byte, options uintptr) error {
 	_, err := ask(request.Pdwait, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(record))), options)

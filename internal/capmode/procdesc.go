@@ -109,6 +109,20 @@ func pdwait(c *call) supervisor.Result {
 	}
 }
 
+// pdalive answers whether a held process runs, which fstat is to tell.
+func pdalive(c *call) supervisor.Result {
+	f, err := c.processDescriptor(rights.Fstat)
+	if err != nil {
+		return fail(err)
+	}
+	defer f.Close()
+	alive, err := procdesc.Alive(f.Int())
+	if err != nil || !alive {
+		return fail(err)
+	}
+	return supervisor.Value(1)
+}
+
 // withoutSocket takes from what a process descriptor is to permit that for which only
 // the socket has a use that it is on Linux.
 func withoutSocket(f *sys.FD, caps filecaps.Caps) filecaps.Caps {

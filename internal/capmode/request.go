@@ -43,6 +43,7 @@ var requests = sync.OnceValue(func() map[request.Op]handler {
 		request.Pdkill:      pdkill,
 		request.Pdmark:      pdmark,
 		request.Pdwait:      pdwait,
+		request.Pdalive:     pdalive,
 	}
 })
 

@@ -195,6 +195,18 @@ func Peek(fd int) ([]byte, error) {
 	}
 }
 
+// Alive reports whether the process has not exited.
+func Alive(fd int) (bool, error) {
+	_, err := Peek(fd)
+	switch err {
+	case unix.EAGAIN:
+		return true, nil
+	case unix.ECHILD:
+		return false, nil
+	}
+	return false, err
+}
+
 // Take is [Peek] for one: who comes later is told ECHILD.
 func Take(fd int) ([]byte, error) {
 	if _, err := Peek(fd); err != nil {

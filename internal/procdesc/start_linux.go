@@ -169,6 +169,9 @@ func (c *Child) steps(here, there int) (*script.Sequence, error) {
 	s.Do(make, unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0,
 		script.ValueAt(&ours.fd).Pointer())
 	s.Do(make, unix.SYS_SHUTDOWN, end, unix.SHUT_RD) // nothing is sent from a descriptor
+	// fstat tells that it is one, and the time of the start.
+	s.Do(make, unix.SYS_FCHMOD, script.ValueAt(&ours.fd), 0o700)
+	s.Do(make, unix.SYS_UTIMENSAT, script.ValueAt(&ours.fd), nil, nil, 0)
 	kind := uint32(mark)
 	if c.Daemon {
 		kind = markDaemon

@@ -28,6 +28,7 @@ const (
 	Pdkill                     // (fd, signal)
 	Pdmark                     // (fd, daemon) makes a process descriptor of the caller's of a socket that the caller made
 	Pdwait                     // (fd, *record, options) how it ended, EAGAIN with WaitNot if it has not
+	Pdalive                    // (fd) 1 if it has not
 )
 
 // The options of Pdwait.
