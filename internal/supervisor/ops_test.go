@@ -89,6 +89,33 @@ func unixAddr(name string) []byte {
 
 func connectTo(fd int, name string) error { return sys.RawConnect(fd, unixAddr(name)) }
 
+// meet connects to names, many times, from before they are bound.
+func meet(prefix string) error {
+	for i := range 300 {
+		name := prefix + strconv.Itoa(i)
+		met := make(chan error)
+		go func() {
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			for err == nil {
+				if err = connectTo(fd, name); err == unix.ENOENT || err == unix.ECONNREFUSED {
+					err = nil
+					continue
+				}
+				break
+			}
+			met <- errors.Join(err, unix.Close(fd))
+		}()
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(sys.RawBind(fd, unixAddr(name)), unix.Listen(fd, 1), <-met, unix.Close(fd)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func addressOf(call uintptr, fd int) (string, error) {
 	buf := make([]byte, sys.SockaddrMax)
 	n := uint32(len(buf))
@@ -144,6 +171,7 @@ var ops = map[string]op{
 	"bind-inet": plain(func(st *opState, _ []string) error { return unix.Bind(st.sock, &unix.SockaddrInet4{}) }),
 	"bind":      plain(func(st *opState, a []string) error { return sys.RawBind(st.sock, unixAddr(a[0])) }),
 	"listen":    plain(func(st *opState, _ []string) error { return unix.Listen(st.sock, 16) }),
+	"meet":      plain(func(_ *opState, a []string) error { return meet(a[0]) }),
 	"name":      func(st *opState, _ []string) (string, error) { return addressOf(unix.SYS_GETSOCKNAME, st.sock) },
 	"peer":      func(st *opState, _ []string) (string, error) { return addressOf(unix.SYS_GETPEERNAME, st.sock) },
 	"nonblock":  plain(func(st *opState, _ []string) error { return unix.SetNonblock(st.sock, true) }),

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/capsicum-go/capsicum/internal/sys"
@@ -21,6 +22,7 @@ type registry struct {
 	paths    recent[inode]
 	abstract recent[abstractName]
 	holders  map[abstractName]holder
+	binding  atomic.Int32 // binds under way: their names may be there already, and not here
 }
 
 // inode is a file for as long as it exists. The birth time tells it from a
@@ -91,8 +93,16 @@ func statxInode(fd *sys.FD) (inode, *unix.Statx_t, error) {
 	return id, &st, nil
 }
 
-// clockSlack is how far behind a file system's clock may be.
+// clockSlack is how much coarser a file system's times may be than the clock.
 const clockSlack = 20 * time.Millisecond
+
+// fileTime is the clock that files get their times from. It stands still between
+// two ticks, however long a busy machine makes them.
+func fileTime() (time.Time, error) {
+	var now unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now)
+	return time.Unix(now.Unix()), err
+}
 
 // bound remembers the socket that was just made as name in parent. Somebody
 // may have moved another socket to the name meanwhile: one that is older than

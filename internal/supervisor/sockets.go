@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/capsicum-go/capsicum/internal/plan"
@@ -98,13 +97,17 @@ func (c *Call) reachPath(path string) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
+	binding := c.s.sockets.binding.Load() > 0
 	var st unix.Stat_t
 	err = unix.Fstat(f.Object.Int(), &st)
 	switch {
 	case err != nil:
 	case st.Mode&unix.S_IFMT != unix.S_IFSOCK:
 		err = unix.ECONNREFUSED
-	case !hasRight(f.Entry, rights.Connectat) && !c.s.sockets.own(f.Object):
+	case hasRight(f.Entry, rights.Connectat) || c.s.sockets.own(f.Object):
+	case binding: // perhaps this one: its maker, who has had no answer, does not listen yet
+		err = unix.ECONNREFUSED
+	default:
 		c.deny(f.Entry, rights.Connectat, path)
 		err = unix.EACCES
 	}
@@ -263,7 +266,12 @@ func (c *Call) bindPath(s *socket, a sockaddr, path string) error {
 		c.deny(f.Entry, rights.Bindat, path)
 		return unix.EACCES
 	}
-	before := time.Now()
+	c.s.sockets.binding.Add(1)
+	defer c.s.sockets.binding.Add(-1)
+	before, err := fileTime()
+	if err != nil {
+		return err
+	}
 	if !strings.Contains(path, "/") || c.bindWords(s, a, f.Parent) != nil {
 		name := unixPath(f.Name).raw
 		err = c.AsCreatorIn(f.Parent, func() error { return sys.RawBind(s.Int(), name) })

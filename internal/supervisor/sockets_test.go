@@ -263,6 +263,7 @@ func insideSockets(t *testing.T, in *inside) {
 		{"rename D/rw/own D/rw/mine", "ok"}, {"rename D/rw/bus D/rw/own", "ok"},
 		{"socket unix stream", "ok"}, {"connect D/rw/own", "EACCES"}, {"connect D/rw/mine", "ok"},
 		{"socket inet stream", "ok"}, {"connect-inet", "ENETUNREACH"}, {"bind-inet", "EACCES"},
+		{"meet D/rw/meet", "ok"},
 	}...)
 	if n := service.accepted.Load() + hidden.accepted.Load(); n != 2 {
 		t.Errorf("%d connections to what was not granted", n-2)
