@@ -7,15 +7,22 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/capsicum-go/capsicum/internal/selfcopy"
+	"github.com/capsicum-go/capsicum/shm"
 )
 
 // TestMain is the program itself, or the consumer, when it is called so.
 func TestMain(m *testing.M) {
-	if os.Getenv("RING_TEST") != "" {
+	switch os.Getenv("RING_TEST") {
+	case "":
+	case "unconfined":
+		exploit(shm.FromFile(os.NewFile(3, "ring")), shm.FromFile(os.NewFile(4, "place")))
+		os.Exit(0)
+	default:
 		main()
 		os.Exit(0)
 	}
@@ -49,13 +56,55 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// TestExploit: nothing of what the consumer tries succeeds, and all of it does in a
+// process that has the same, without limits.
 func TestExploit(t *testing.T) {
 	for _, user := range []bool{false, true} {
-		out, err := program(t, user, "RING_EXPLOIT=1").Output()
-		if err != nil || len(out) != 0 {
-			t.Errorf("%v; what succeeds:\n%s", err, out)
+		confined := attempts(t, program(t, user, "RING_EXPLOIT=1"))
+		free := program(t, user)
+		free.Env = append(free.Env, "RING_TEST=unconfined")
+		for _, size := range []int64{ringSize, placeSize} {
+			o, err := shm.Create(size)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer o.Close()
+			// As what the program makes is its own user's.
+			if a := free.SysProcAttr; a != nil {
+				if err := o.File().Chown(int(a.Credential.Uid), int(a.Credential.Gid)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			free.ExtraFiles = append(free.ExtraFiles, o.File())
+		}
+		unconfined := attempts(t, free)
+		if len(confined) < 8 || len(confined) != len(unconfined) {
+			t.Errorf("%d attempts confined, %d unconfined", len(confined), len(unconfined))
+		}
+		for what, result := range confined {
+			if result == done {
+				t.Errorf("%s: succeeds", what)
+			}
+			if unconfined[what] != done {
+				t.Errorf("%s: unconfined: %s", what, unconfined[what])
+			}
 		}
 	}
+}
+
+// attempts returns what came of each of an exploit's.
+func attempts(t *testing.T, cmd *exec.Cmd) map[string]string {
+	t.Helper()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		what, result, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		results[what] = result
+	}
+	return results
 }
 
 // TestCheats: numbers that can not be are found out.
