@@ -7,9 +7,9 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 )
 
 // makeTree builds a tree from lines: "dir/", "file=text", "link -> target",
