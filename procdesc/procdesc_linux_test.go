@@ -60,7 +60,7 @@ var cases = map[string]func(c circumstances, confine func()) error{
 var helpers = map[string]func() error{"hold": hold, "use": use, "receive": receive, "confined": confined}
 
 func child(order string) error {
-	time.AfterFunc(40*time.Second, func() { panic("it hangs") })
+	time.AfterFunc(2*time.Minute, func() { panic("it hangs") })
 	name, rest, _ := strings.Cut(order, "/")
 	if h, ok := helpers[name]; ok {
 		return h()
