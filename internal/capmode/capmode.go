@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -34,11 +35,14 @@ type Warden struct {
 	tables  *fdtable.Tables
 	tokens  tokens
 	filters filters
-	dead    *sys.FD // what takes the place of a closed descriptor
+	dead    *sys.FD      // what takes the place of a closed descriptor
+	serving atomic.Int32 // calls
 
 	mu    sync.Mutex
 	procs map[int]*process // by process id
 	tasks map[int]*task    // by thread id
+	kept  int              // most tasks
+	came  int              // threads that were not known
 }
 
 // New returns a warden for process leader and what it starts.
@@ -47,7 +51,8 @@ func New(leader int) (*Warden, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open what takes the place of closed descriptors: %w", err)
 	}
-	w := &Warden{tables: fdtable.NewTables(firstLabel(leader)), dead: dead, procs: map[int]*process{}, tasks: map[int]*task{}}
+	w := &Warden{tables: fdtable.NewTables(firstLabel(leader)), dead: dead, procs: map[int]*process{}, tasks: map[int]*task{},
+		kept: keepable()}
 	w.tokens.init()
 	p, err := newProcess(leader, w.tables.Attach(leader))
 	if err != nil {
@@ -107,13 +112,17 @@ type call struct {
 }
 
 // known finds the process that makes a call. One that nobody knows is refused
-// everything.
+// everything, one that has too many under way this one.
 func (w *Warden) known(h handler) supervisor.Handler {
 	return func(c *supervisor.Call) supervisor.Result {
 		p, err := w.caller(c)
 		if err != nil {
 			return supervisor.Fail(err)
 		}
+		if !w.admit(p) {
+			return supervisor.Errno(unix.ENOMEM)
+		}
+		defer w.leave(p)
 		return h(&call{c, w, p})
 	}
 }

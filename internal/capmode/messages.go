@@ -267,7 +267,7 @@ func (c *call) passable(fd int32) (*sys.FD, error) {
 	if err != nil || caps.IsFull() {
 		return f, err
 	}
-	return c.w.tokens.wrap(f, caps)
+	return c.w.tokens.wrap(f, caps, c.p)
 }
 
 const controlHeader = 16 // struct cmsghdr

@@ -23,6 +23,7 @@ type process struct {
 	openLimit atomic.Int64 // RLIMIT_NOFILE when it was last looked at
 	pins      *pins        // of all who share the table
 	births    births
+	serving   atomic.Int32 // calls
 
 	mu      sync.Mutex
 	leaving *exec // an exec whose outcome is not known
@@ -68,7 +69,7 @@ func (w *Warden) reap() {
 	}
 }
 
-// sweepAt is how many threads are remembered before dead ones are looked for.
+// sweepAt is after how many new threads dead ones are looked for.
 const sweepAt = 256
 
 // caller finds the process that makes a call.
@@ -89,24 +90,28 @@ func (w *Warden) caller(c *supervisor.Call) (*process, error) {
 	if err != nil {
 		return nil, errors.Join(err, life.Close())
 	}
+	defer p.settle(c)
 	if life == nil { // before Linux 6.9
-		p.settle(c)
 		return p, nil
 	}
 	w.mu.Lock()
-	if old := w.tasks[c.TID()]; old != nil {
-		old.life.Close()
+	old := w.tasks[c.TID()]
+	if old != nil || len(w.tasks) < w.kept {
+		w.tasks[c.TID()] = &task{life, p}
+		life = nil
 	}
-	w.tasks[c.TID()] = &task{life, p}
 	dead := w.deadTasks()
 	w.mu.Unlock()
+	life.Close() // it is opened anew for each call
+	if old != nil {
+		old.life.Close()
+	}
 	if len(dead) > 0 {
 		w.reap()
 	}
 	for _, t := range dead {
 		t.life.Close()
 	}
-	p.settle(c)
 	return p, nil
 }
 
@@ -129,9 +134,9 @@ func openTask(c *supervisor.Call) (*sys.FD, error) {
 	return nil, err
 }
 
-// deadTasks takes threads that have ended out of the map once it is large.
+// deadTasks takes threads that have ended out of the map, every now and then.
 func (w *Warden) deadTasks() []*task {
-	if len(w.tasks)%sweepAt != 0 {
+	if w.came++; w.came%sweepAt != 0 {
 		return nil
 	}
 	var dead []*task

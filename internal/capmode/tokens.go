@@ -20,6 +20,8 @@ import (
 type tokens struct {
 	mu   sync.Mutex
 	held map[pipeID]*token
+	by   map[*process]int32 // how many each has sent
+	most int32
 }
 
 // pipeID tells pipes from each other.
@@ -31,12 +33,23 @@ type token struct {
 	caps filecaps.Caps
 	end  *os.File // our end, which hears of the last copy of the other being closed
 	id   pipeID
+	by   *process
 }
 
-func (ts *tokens) init() { ts.held = make(map[pipeID]*token) }
+func (ts *tokens) init() {
+	ts.held, ts.by, ts.most = make(map[pipeID]*token), make(map[*process]int32), int32(keepable()/2)
+}
 
-// wrap returns what stands for f, which it takes over.
-func (ts *tokens) wrap(f *sys.FD, caps filecaps.Caps) (*sys.FD, error) {
+// wrap returns what stands for f, which it takes over. As in the kernel, a process may
+// not have any number of descriptors under way (ETOOMANYREFS).
+func (ts *tokens) wrap(f *sys.FD, caps filecaps.Caps, by *process) (*sys.FD, error) {
+	ts.mu.Lock()
+	few := within(ts.by[by]+1, int32(len(ts.held)), ts.most)
+	ts.mu.Unlock()
+	if !few {
+		f.Close()
+		return nil, unix.ETOOMANYREFS
+	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		f.Close()
@@ -48,9 +61,10 @@ func (ts *tokens) wrap(f *sys.FD, caps filecaps.Caps) (*sys.FD, error) {
 	if err := unix.Fstat(given.Int(), &st); err != nil {
 		return nil, errors.Join(err, f.Close(), end.Close(), given.Close())
 	}
-	tok := &token{f, caps, end, pipeID{uint64(st.Dev), st.Ino}}
+	tok := &token{f, caps, end, pipeID{uint64(st.Dev), st.Ino}, by}
 	ts.mu.Lock()
 	ts.held[tok.id] = tok
+	ts.by[by]++
 	ts.mu.Unlock()
 	go ts.watch(tok)
 	return given, nil
@@ -101,6 +115,9 @@ func (ts *tokens) watch(tok *token) {
 	}
 	ts.mu.Lock()
 	delete(ts.held, tok.id)
+	if ts.by[tok.by]--; ts.by[tok.by] == 0 {
+		delete(ts.by, tok.by)
+	}
 	ts.mu.Unlock()
 	tok.file.Close()
 	tok.end.Close()

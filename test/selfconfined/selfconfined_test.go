@@ -106,7 +106,7 @@ func TestMain(m *testing.M) {
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	for _, at := range slices.Concat(attacks(), unnoticed, besideForks) {
+	for _, at := range slices.Concat(attacks(), unnoticed, besideForks, besideGreed) {
 		if at.name == name {
 			os.Exit(at.make())
 		}
@@ -150,7 +150,7 @@ func users() map[string]*syscall.Credential {
 
 // TestUnnoticed makes sure that a limit of one descriptor changes nothing for others.
 func TestUnnoticed(t *testing.T) {
-	for _, at := range slices.Concat(unnoticed, besideForks) {
+	for _, at := range slices.Concat(unnoticed, besideForks, besideGreed) {
 		for who, cred := range users() {
 			if at.root && (cred != nil || os.Geteuid() != 0) {
 				continue
