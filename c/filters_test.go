@@ -108,12 +108,30 @@ func text(prog []cbpf.Instruction) string {
 	return b.String()
 }
 
-// TestFilters compares the static filters of C and Go, instruction by instruction.
+// TestFilters compares the static filters of C and Go, instruction by instruction: of
+// this machine, and of the other architecture, whose program an emulator runs.
 func TestFilters(t *testing.T) {
-	lib := library(t, "sanitized", "gcc", sanitized)
-	path := filepath.Join(built, "filters")
-	command(t, nil, "gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined", "-Iinclude", "tests/filters.c",
-		filepath.Join(lib, "libcapsicum.a"), "-o", path)
+	for _, m := range []struct {
+		name, cc, flags string
+		emulator        []string
+		arch            sysno.Arch
+	}{
+		{"sanitized", "gcc", sanitized, nil, sysno.Native},
+		{"arm64", "aarch64-linux-gnu-gcc", "-O2", []string{"qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"}, sysno.ARM64},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			lib := library(t, m.name, m.cc, m.flags)
+			path := filepath.Join(built, "filters-"+m.name)
+			args := append(strings.Fields(m.flags), "-std=c11", "-Wall", "-Wextra", "-Werror", "-Iinclude", "tests/filters.c",
+				filepath.Join(lib, "libcapsicum.a"), "-o", path)
+			command(t, nil, m.cc, args...)
+			compareFilters(t, append(m.emulator, path), m.arch)
+		})
+	}
+}
+
+func compareFilters(t *testing.T, argv []string, arch sysno.Arch) {
+	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
 	all := []filter{
 		{fd: 5, caps: filecaps.Caps{}, Options: slot.Options{Static: true, First: true, Poll: true}},
@@ -126,16 +144,16 @@ func TestFilters(t *testing.T) {
 	for _, f := range all {
 		in.WriteString(f.line())
 	}
-	cmd := exec.Command(path)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin = strings.NewReader(in.String())
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s: %v", path, err)
+		t.Fatalf("%v: %v", cmd, err)
 	}
 	lines := bufio.NewScanner(strings.NewReader(string(out)))
 	lines.Buffer(nil, 1<<20)
 	for _, f := range all {
-		want, err := slot.Descriptor(sysno.Native, f.fd, f.caps, f.Options)
+		want, err := slot.Descriptor(arch, f.fd, f.caps, f.Options)
 		if err != nil {
 			t.Fatal(err)
 		}
