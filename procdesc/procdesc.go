@@ -109,8 +109,9 @@ type Exit struct {
 // Success reports whether the process exited by itself, with status 0.
 func (e *Exit) Success() bool { return e.Status.Exited() && e.Status.ExitStatus() == 0 }
 
-// Wait waits for the process to exit, and returns how it did: pdwait4. One caller gets
-// that, of all holders; others fail with ECHILD. It needs [rights.Pdwait].
+// Wait waits for the process to exit, and returns how it did: pdwait(2). One caller gets
+// that, of all holders; others fail with ECHILD. Of stops nobody is told. It needs
+// [rights.Pdwait].
 func (p *Process) Wait() (*Exit, error) {
 	e, err := p.wait()
 	if err != nil {

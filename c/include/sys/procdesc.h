@@ -51,7 +51,9 @@ pid_t pdfork(int *fdp, int flags);
 pid_t pdrfork(int *fdp, int pdflags, int rfflags);
 int pdgetpid(int fd, pid_t *pidp);
 int pdkill(int fd, int signum);
+#ifdef CLD_EXITED /* a strict C hides it, and siginfo_t, as it hides waitid() */
 int pdwait(int fd, int *status, int options, struct __wrusage *wrusage, siginfo_t *info);
+#endif
 int pdwait4(int fd, int *status, int options, struct rusage *rusage);
 
 #ifdef __cplusplus
