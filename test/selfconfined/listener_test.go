@@ -3,11 +3,15 @@
 package selfconfined
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
+	"time"
 	"unsafe"
 
+	"github.com/capsicum-go/capsicum/internal/roster"
 	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +22,7 @@ import (
 var listenerAttacks = []attack{
 	{name: "a descriptor for who waits at a filter", do: func(a *attacker) error { return addFD(a, 0x40182103) }},
 	{name: "a descriptor for who waits at a filter, in a larger structure", do: func(a *attacker) error { return addFD(a, 0xc0202103) }},
+	{name: "answers of an accomplice, once there is no supervisor", do: otherAnswers},
 }
 
 const passedOn = 99
@@ -92,4 +97,73 @@ func waitAtFilter() error {
 	}
 	_, err = unix.Write(socket, buf[:n])
 	return err
+}
+
+// otherAnswers kills the supervisor, whose listener so is gone, and asks about a call in
+// a filter of its own, above, that a process of before answers.
+func otherAnswers(a *attacker) error {
+	if os.Getenv(stageEnv) != "" {
+		return letGoOn()
+	}
+	reading, telling, err := os.Pipe()
+	check(err)
+	other := exec.Command("/proc/self/exe")
+	other.Env = append(os.Environ(), stageEnv+"=1")
+	other.ExtraFiles = []*os.File{reading}
+	other.Stderr = os.Stderr
+	check(other.Start())
+	limited := a.file("it", "secret")
+	a.limit(limited, rights.Read)
+	if a.confined {
+		killSupervisor()
+		check(want("asked without a supervisor", unix.Ftruncate(limited, 0), unix.ENOSYS))
+	}
+	listener, err := stackOn(unix.SYS_FTRUNCATE, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, ask)
+	if err != nil {
+		return fmt.Errorf("another listener: %w", err)
+	}
+	_, err = telling.Write([]byte{byte(listener)})
+	check(err)
+	return unix.Ftruncate(limited, 0)
+}
+
+// killSupervisor kills this process's, as who is not in capability mode may.
+func killSupervisor() {
+	for _, e := range must(os.ReadDir("/proc")) {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		if err != nil || string(line) != fmt.Sprintf("%s\x00%d\x00", roster.SupervisorName, unix.Getpid()) {
+			continue
+		}
+		check(unix.Kill(pid, unix.SIGKILL))
+		for unix.Ftruncate(-1, 0) != unix.ENOSYS {
+			time.Sleep(time.Millisecond)
+		}
+		return
+	}
+	check(errors.New("there is no supervisor"))
+}
+
+// letGoOn is the accomplice: it takes the listener from its parent, and lets one call go
+// on.
+func letGoOn() error {
+	told := make([]byte, 1)
+	_ = must(unix.Read(3, told))
+	parent := must(unix.PidfdOpen(unix.Getppid(), 0))
+	listener := uintptr(must(unix.PidfdGetfd(parent, int(told[0]), 0)))
+	var question [80]byte
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, listener, 0xc0502100, uintptr(unsafe.Pointer(&question))); e != 0 {
+		return e
+	}
+	answer := struct {
+		id    uint64
+		value int64
+		errno int32
+		flags uint32
+	}{id: *(*uint64)(unsafe.Pointer(&question)), flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, listener, 0xc0182101, uintptr(unsafe.Pointer(&answer)))
+	return errnoOf(e)
 }

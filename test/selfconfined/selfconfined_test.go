@@ -106,7 +106,7 @@ func TestMain(m *testing.M) {
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	for _, at := range slices.Concat(attacks(), unnoticed, besideForks, besideGreed) {
+	for _, at := range slices.Concat(attacks(), unnoticed, besideForks, besideGreed, facts) {
 		if at.name == name {
 			os.Exit(at.make())
 		}
