@@ -106,8 +106,8 @@ static void wait_changes(void)
 	SUCCEEDS(pdwait(pd, &status, WCONTINUED, NULL, NULL));
 	/* By its number, too. */
 	CHECK(waitpid(pid, &status, WNOHANG | WUNTRACED) == 0);
-	SUCCEEDS(pdkill(pd, SIGTSTP));
-	CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) && WSTOPSIG(status) == SIGTSTP);
+	SUCCEEDS(pdkill(pd, SIGSTOP));
+	CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
 	CHECK(waitpid(pid, &status, WNOHANG) == 0);
 	SUCCEEDS(pdkill(pd, SIGKILL));
 	CHECK(pdwait4(pd, &status, WUNTRACED, NULL) == pid && WIFSIGNALED(status));
