@@ -2,6 +2,7 @@ package capmode
 
 import (
 	"math"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -80,8 +81,9 @@ func (p *process) dropClosed(c *supervisor.Call) {
 	}
 }
 
-// closedRange is close_range. Where numbers must stay taken the kernel can't do it,
-// and callers that are told so close one by one.
+// closedRange is close_range. Where numbers must stay taken the kernel can't do it: if
+// nothing else is open in the range, these are closed here, and callers that are told
+// ENOSYS close one by one.
 func closedRange(c *call) supervisor.Result {
 	first, last := uint32(c.Int(0)), uint32(c.Int(1))
 	if first > last {
@@ -90,13 +92,42 @@ func closedRange(c *call) supervisor.Result {
 	t := c.table()
 	defer t.Unlock()
 	lo, hi := int(first), int(min(last, math.MaxInt32))
+	var taken []int
 	for fd := range t.StackedIn(lo, hi) {
 		if c.IsOpen(int32(fd)) {
-			return supervisor.Errno(unix.ENOSYS)
+			taken = append(taken, fd)
 		}
+	}
+	if len(taken) > 0 {
+		return c.parkRange(t, lo, hi, taken)
 	}
 	for fd := range t.Limited(lo, hi) {
 		c.p.closes(fd)
 	}
 	return supervisor.Continue(closing)
+}
+
+// parkRange closes a range in which the numbers in taken must stay so.
+func (c *call) parkRange(t *fdtable.Table, lo, hi int, taken []int) supervisor.Result {
+	const most = 256 // numbers that are looked at
+	if hi-lo >= most {
+		return supervisor.Errno(unix.ENOSYS)
+	}
+	if c.Int(2) != 0 {
+		return supervisor.Errno(unix.EINVAL) // both flags are answered by the filter
+	}
+	for fd := lo; fd <= hi; fd++ {
+		if !slices.Contains(taken, fd) && c.IsOpen(int32(fd)) {
+			return supervisor.Errno(unix.ENOSYS)
+		}
+	}
+	for _, fd := range taken {
+		if s, _ := t.Slot(fd); s.Parked {
+			continue
+		}
+		if err := c.park(t, fd); err != nil {
+			return fail(err)
+		}
+	}
+	return supervisor.Value(0)
 }

@@ -37,8 +37,6 @@ var Inexact = []inexactCase{
 	{"inheritance/an unlimited descriptor over a limited number", supervised, over},
 	{"inheritance/a descriptor over a limited number, in capability mode", supervised, over},
 	{"inheritance/exec: the number used again after close-on-exec", supervised, over},
-	{"rights/close_range: with nothing", supervised, over + " Where such a number is in the range, close_range is not there (ENOSYS), and " +
-		"callers close one by one."},
 
 	{"inheritance/the lowest number: dup", supervised, number},
 	{"inheritance/the lowest number: openat", supervised, number},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
@@ -28,6 +29,7 @@ var facts = []attack{
 	{name: "a filter is not on who shares the table", do: sharerUnfiltered},
 	{name: "a mapping can be given what its file is open for", do: mappedLater},
 	{name: "Landlock binds one thread", do: ownLandlock},
+	{name: "memory changes after a look", do: changedAfterLook},
 }
 
 // TestFacts tries each in a process of its own.
@@ -190,4 +192,17 @@ func ownLandlock(a *attacker) error {
 	check(want("the thread itself", err, unix.EACCES))
 	cue <- true
 	return <-bound
+}
+
+// changedAfterLook asks about a name, and changes it before the call goes on.
+func changedAfterLook(a *attacker) error {
+	name := []byte(filepath.Join(a.dir, "looked at") + "\x00")
+	listener := must(stackOn(unix.SYS_MKDIRAT, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, ask))
+	answered := make(chan error)
+	go func() {
+		answered <- letOne(listener, func() { copy(name[len(a.dir):], "/changed\x00") })
+	}()
+	_, _, e := unix.Syscall(unix.SYS_MKDIRAT, 0, uintptr(unsafe.Pointer(&name[0])), 0o700)
+	_, err := os.Stat(filepath.Join(a.dir, "changed"))
+	return errors.Join(errnoOf(e), err, <-answered)
 }

@@ -153,17 +153,22 @@ func letGoOn() error {
 	told := make([]byte, 1)
 	_ = must(unix.Read(3, told))
 	parent := must(unix.PidfdOpen(unix.Getppid(), 0))
-	listener := uintptr(must(unix.PidfdGetfd(parent, int(told[0]), 0)))
+	return letOne(must(unix.PidfdGetfd(parent, int(told[0]), 0)), func() {})
+}
+
+// letOne lets a call go on that a filter asks about, after something else.
+func letOne(listener int, first func()) error {
 	var question [80]byte
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, listener, 0xc0502100, uintptr(unsafe.Pointer(&question))); e != 0 {
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), 0xc0502100, uintptr(unsafe.Pointer(&question))); e != 0 {
 		return e
 	}
+	first()
 	answer := struct {
 		id    uint64
 		value int64
 		errno int32
 		flags uint32
 	}{id: *(*uint64)(unsafe.Pointer(&question)), flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-	_, _, e := unix.Syscall(unix.SYS_IOCTL, listener, 0xc0182101, uintptr(unsafe.Pointer(&answer)))
+	_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), 0xc0182101, uintptr(unsafe.Pointer(&answer)))
 	return errnoOf(e)
 }
