@@ -227,6 +227,7 @@ static void saw(struct helper *h)
 	struct watch *w = &h->watch;
 	uint32_t now = atomic_load(&w->lives);
 	atomic_store(&w->lives, now + 1);
+	atomic_thread_fence(memory_order_release); /* arm64 could show what follows before it is said to change */
 	raw(SYS_waitid, P_PID, h->child, (long)&w->seen.info, WSTOPPED | WCONTINUED | WNOHANG | __WALL, (long)w->seen.rusage, 0);
 	atomic_store(&w->lives, now + 2 ? now + 2 : LIVES);
 	raw(SYS_futex, (long)&w->lives, FUTEX_WAKE, 1 << 30, 0, 0, 0);
