@@ -39,7 +39,7 @@ escape: ## the attacks of docs/threat-model.md, each race for a minute
 conformance: ## every case of Capsicum in every column, and a table
 	$(GO) test -count=1 -v -timeout 30m -run TestConformance $(TESTFLAGS) ./test/conformance -conformance.full
 
-kernels: ## a check list under Debian's stock kernels, in an emulated machine
+kernels: ## a check list under Debian's stock kernels, in an emulated machine; ARCH=arm64: in another
 	test/kernels/run
 
 realworld: ## programs with Capsicum code of their own, from Debian's sources, confined
