@@ -11,7 +11,7 @@ _capsicum() {
 
 	local paths='--ro --rox --rw --rwx --cap --cwd'
 	local values="$paths --fd --env --hostname --limit --engine --allow-weaker --status-fd"
-	local flags="$values --system --tmp --no-dev --no-proc --pty --clear-env --linger --net --dry-run --json --help"
+	local flags="$values --system --tmp --no-dev --no-proc --pty --clear-env --linger --net --capsicum --dry-run --json --help"
 
 	# Where the program begins, the words are the program's.
 	local command=run

@@ -44,6 +44,7 @@ complete -c capsicum -n __capsicum_run -l linger -d 'What the program leaves beh
 complete -c capsicum -n __capsicum_run -l net -d "The host's network"
 complete -c capsicum -n __capsicum_run -l engine -x -a 'auto namespaces landlock' -d 'Which engine'
 complete -c capsicum -n __capsicum_run -l allow-weaker -x -a 'landlock hostname pty' -d 'Accept one named loss'
+complete -c capsicum -n __capsicum_run -l capsicum -d 'What is started may confine itself'
 complete -c capsicum -n __capsicum_run -l dry-run -d 'Print what would exist, run nothing'
 complete -c capsicum -n __capsicum_run -l json -d 'With --dry-run, print JSON'
 complete -c capsicum -n __capsicum_run -l status-fd -x -d 'JSON lines about the program'

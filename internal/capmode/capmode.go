@@ -82,13 +82,21 @@ func openDead() (*sys.FD, error) {
 // about.
 func (w *Warden) Handlers() map[string]supervisor.Handler {
 	table := make(map[string]supervisor.Handler)
+	for call, h := range w.handlers() {
+		table[call] = w.known(h)
+	}
+	return table
+}
+
+func (w *Warden) handlers() map[string]handler {
+	table := make(map[string]handler)
 	for _, rows := range [][]answer{
 		w.requestAnswers(), w.slotAnswers(), w.copyAnswers(), w.closeAnswers(), w.processAnswers(), w.nameAnswers(),
 		w.waitAnswers(), w.messageAnswers(),
 	} {
 		for _, r := range rows {
 			for _, call := range r.calls {
-				table[call] = w.known(r.by)
+				table[call] = r.by
 			}
 		}
 	}

@@ -124,11 +124,14 @@ func markAt(c *call) supervisor.Result {
 // descriptor itself for no name.
 func target(c *call, p *place, name string, follow bool) (*sys.FD, func(), error) {
 	if name == "" {
-		return p.FD, func() {}, nil
+		return p.FD, func() {}, c.Granted(p.FD)
 	}
 	f, err := p.object(c, name, follow)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := c.Granted(f); err != nil {
+		return nil, nil, errors.Join(err, f.Close())
 	}
 	return f, func() { f.Close() }, nil
 }

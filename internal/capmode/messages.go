@@ -157,6 +157,9 @@ func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (i
 		// What the kernel would send, later, is memory of this process. Callers copy then.
 		return 0, unix.ENOBUFS
 	}
+	if err := c.Granted(f); err != nil {
+		return 0, err
+	}
 	h, err := c.header(addr)
 	if err != nil {
 		return 0, err

@@ -80,10 +80,16 @@ func (o opening) carryOut(c *call, p *place, name string) (*sys.FD, error) {
 	if o.Has(unix.O_PATH) {
 		flags = flags&^unix.O_PATH | unix.O_RDONLY | unix.O_NONBLOCK
 	}
+	// What may be cut can be told only of what is open, and then it is cut.
+	if err := c.Granted(p.FD); err != nil {
+		return nil, err
+	}
 	var f *sys.FD
-	err := c.Blocking(func() (err error) {
-		f, err = p.openOnce(c, name, flags, o.Mode, o.Resolve)
-		return err
+	err := c.Bound(func() error {
+		return c.Blocking(func() (err error) {
+			f, err = p.openOnce(c, name, flags, o.Mode, o.Resolve)
+			return err
+		})
 	})
 	return f, err
 }

@@ -45,14 +45,15 @@ func pdgetpid(c *call) supervisor.Result {
 	return supervisor.Value(int64(pid))
 }
 
-// pdkill signals a held process, as the caller.
+// pdkill signals a held process, as the caller. No thread may signal out of a Landlock
+// domain of its own; under a run's rules a pid namespace has nobody else in it.
 func pdkill(c *call) supervisor.Result {
 	f, err := c.processDescriptor(rights.Pdkill)
 	if err != nil {
 		return fail(err)
 	}
 	defer f.Close()
-	return fail(c.As(func() error { return procdesc.Kill(f.Int(), unix.Signal(c.Int(2))) }))
+	return fail(c.Call.As(func() error { return procdesc.Kill(f.Int(), unix.Signal(c.Int(2))) }))
 }
 
 // pdmark makes a process descriptor of a socket. In capability mode nobody marks one by

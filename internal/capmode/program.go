@@ -24,6 +24,9 @@ func (c *call) executeCopy(dir int32, f *sys.FD, caps filecaps.Caps) supervisor.
 	if !c.p.table.Bound() {
 		return supervisor.Errno(eCapMode)
 	}
+	if err := c.Executable(f); err != nil {
+		return fail(err)
+	}
 	program, err := copyProgram(f)
 	if err != nil {
 		return fail(err)

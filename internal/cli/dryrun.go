@@ -32,6 +32,7 @@ type dryRun struct {
 	Limits      []dryLimit      `json:"limits,omitempty"`
 	Linger      bool            `json:"linger,omitempty"`
 	Losses      []launch.Loss   `json:"losses,omitempty"` // accepted by --allow-weaker
+	Library     *launch.Library `json:"library,omitempty"`
 }
 
 type dryEntry struct {
@@ -61,6 +62,9 @@ func newDryRun(p *policy.Policy, pl *plan.Plan, c launch.Choice) *dryRun {
 		Schema: planSchema, Engine: c.Engine, Program: pl.Program, Cwd: pl.Cwd, Links: pl.Links, Dirs: pl.Dirs,
 		Environment: slices.Sorted(slices.Values(p.Env)), Network: "none", Hostname: p.Hostname,
 		Linger: p.Linger, Losses: c.Losses,
+	}
+	if c.Library.For != "" {
+		d.Library = &c.Library
 	}
 	if p.Net {
 		d.Network = "host"
@@ -142,6 +146,11 @@ func (d *dryRun) print(w io.Writer) error {
 		t.row("linger", "processes left behind go on")
 	}
 	t.row("engine", string(d.Engine))
+	if l := d.Library; l != nil && l.Supervised {
+		t.row("confines itself", "supervised", "("+shown(l.For)+")")
+	} else if l != nil {
+		t.row("confines itself", "static", "("+shown(l.For)+": "+l.Why+")")
+	}
 	for _, l := range d.Losses {
 		t.row("weaker", l.Name, fmt.Sprintf("%s: %s", shown(l.What), l.Why))
 	}

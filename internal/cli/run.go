@@ -46,6 +46,8 @@ type runCmd struct {
 	Engine      string   `long:"engine" unquote:"false" value-name:"NAME" choice:"auto" choice:"namespaces" choice:"landlock" in:"Enforcement" description:"Which engine hides what is not granted: auto, namespaces, landlock."`
 	AllowWeaker []string `long:"allow-weaker" unquote:"false" value-name:"LOSS" in:"Enforcement" description:"Accept one named loss where this machine can not enforce everything. See capsicum help weaker."`
 
+	Capsicum toggle `long:"capsicum" optional:"1" optional-value:"yes" in:"Enforcement" description:"What is started may confine itself with Capsicum's library, and gets this run's supervisor for it. Programs that have the library themselves need no flag; programs that start them do."`
+
 	DryRun   toggle `long:"dry-run" optional:"1" optional-value:"yes" in:"Output" description:"Print what would exist and what would enforce each line; run nothing."`
 	JSON     toggle `long:"json" optional:"1" optional-value:"yes" in:"Output" description:"With --dry-run: print JSON."`
 	StatusFD string `long:"status-fd" unquote:"false" value-name:"N" in:"Output" description:"Write JSON lines about the program to descriptor N."`
@@ -122,7 +124,7 @@ func (c *runCmd) show(a *app, p *policy.Policy, pl *plan.Plan, choice launch.Cho
 func (c *runCmd) policy(environ []string) (*policy.Policy, error) {
 	p := &policy.Policy{
 		Argv: program(c.words), System: bool(c.System), Tmp: bool(c.Tmp), Dev: !bool(c.NoDev), Proc: !bool(c.NoProc),
-		Pty: bool(c.Pty), Net: bool(c.Net), Cwd: c.Cwd, Hostname: c.Hostname, Linger: bool(c.Linger), Engine: policy.Engine(c.Engine),
+		Pty: bool(c.Pty), Net: bool(c.Net), Cwd: c.Cwd, Hostname: c.Hostname, Linger: bool(c.Linger), Library: bool(c.Capsicum), Engine: policy.Engine(c.Engine),
 	}
 	for _, step := range []func(*policy.Policy) error{c.grants, c.descriptors, c.limits, c.weaker} {
 		if err := step(p); err != nil {

@@ -43,6 +43,7 @@ type File struct {
 // Result is what [Closure] found.
 type Result struct {
 	Files    []File   // each Path once, the program first
+	Library  string   // the first of them that has Capsicum's library in it, or is it
 	Warnings []string // what will be missed; the loader says it again when it matters
 }
 
@@ -147,6 +148,13 @@ func (c *closure) add(name string, use Use, why string, mode uint32) {
 	c.index[name] = len(c.result.Files)
 	setid := mode&unix.S_ISUID != 0 || mode&unix.S_ISGID != 0 && mode&unix.S_IXGRP != 0
 	c.result.Files = append(c.result.Files, File{Path: name, Use: use, Why: why, Setid: setid && use == Executable})
+}
+
+// library notes that a file has Capsicum's library.
+func (c *closure) library(name string) {
+	if c.result.Library == "" {
+		c.result.Library = name
+	}
 }
 
 // absolute makes a name absolute and clean. The kernel reads ".." after a

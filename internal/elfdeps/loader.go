@@ -36,9 +36,16 @@ const maxSearch = 1 << 18
 
 // elf adds the loader and the libraries of an executable.
 func (c *closure) elf(name string, f *Opened) error {
-	o, err := parse(f.R, c.m)
+	img, headers, err := open(f.R, c.m)
 	if err != nil {
 		return &Error{name, err}
+	}
+	o, err := img.object(headers)
+	if err != nil {
+		return &Error{name, err}
+	}
+	if img.hasLibrary(headers) {
+		c.library(name)
 	}
 	if o.interp == "" {
 		return nil
@@ -94,6 +101,9 @@ func (l *loader) follow() {
 			for _, lib := range found {
 				l.c.add(lib.path, Library, "needed library of "+l.main.path, 0)
 				l.names[lib.soname] = true
+				if lib.isLibrary() {
+					l.c.library(lib.path)
+				}
 			}
 			queue = append(queue, found...)
 			if len(l.c.result.Files) > maxFiles || l.budget <= 0 {

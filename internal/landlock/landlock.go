@@ -123,6 +123,21 @@ func ScopesAbstractSockets(abi int) bool { return abi >= scopeABI }
 // ResolvesSockets reports whether abi guards path sockets (LANDLOCK_ACCESS_FS_RESOLVE_UNIX).
 func ResolvesSockets(abi int) bool { return abi >= 9 }
 
+// SignalsOwnThreads reports whether threads of one process may signal each other
+// whatever domains they are in. A Go program needs that. The first kernels that scope
+// signals have it as a correction, which they tell of.
+func SignalsOwnThreads(abi int) (bool, error) {
+	const number = 2 // of the erratum
+	if abi < scopeABI {
+		return true, nil
+	}
+	errata, err := sys.LandlockErrata()
+	if err != nil {
+		return false, fmt.Errorf("ask for Landlock's errata: %w", err)
+	}
+	return errata&(1<<(number-1)) != 0, nil
+}
+
 // Ruleset is a ruleset under construction. Close it when it is installed.
 type Ruleset struct {
 	fd      *sys.FD

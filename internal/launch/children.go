@@ -27,6 +27,7 @@ type children struct {
 
 	initPID int          // 0 once collected
 	pid     script.Value // the program's, as init has it
+	numbers script.Value // not 0: init copies what the program's process hands over
 	ended   script.Value // not 0: init has seen the program end, and it is all over
 	status  script.Value // its wait status then
 
@@ -48,7 +49,8 @@ type children struct {
 // newChildren makes them ready to start.
 func newChildren(p *policy.Policy, engine policy.Engine, fds []inherited, slack int) (c *children, err error) {
 	c = &children{engine: engine, ownNetwork: engine == policy.EngineNamespaces && !p.Net,
-		front: channel{-1}, ctl: channel{-1}, pid: script.NewValue(), ended: script.NewValue(), status: script.NewValue()}
+		front: channel{-1}, ctl: channel{-1}, pid: script.NewValue(), ended: script.NewValue(), status: script.NewValue(),
+		numbers: script.NewValue()}
 	defer func() {
 		if err != nil {
 			c.let()
@@ -137,6 +139,9 @@ func (c *children) plan(s *setup) error {
 		return err
 	}
 	s.Held = held(s.FDs)
+	if s.Library = s.Library && c.linkPasses(); s.Library {
+		c.numbers.Store(1)
+	}
 	s.Filter = filterOptions(s, f)
 	if err := c.prepareProgram(s); err != nil {
 		return err

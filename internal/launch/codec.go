@@ -133,6 +133,7 @@ func (e *encoder) setup(s *setup) {
 	e.texts(s.Plan.Dirs)
 	e.text(s.Plan.Program.Path)
 	e.texts(s.Plan.Program.Argv)
+	e.text(s.Plan.Program.Library)
 	e.text(s.Plan.Cwd)
 	e.options(s.Filter)
 	encodeList(e, s.Held, (*encoder).entry)
@@ -147,7 +148,7 @@ func (d *decoder) setup() *setup {
 			Entries: decodeList(d, (*decoder).entry),
 			Links:   decodeList(d, (*decoder).link),
 			Dirs:    d.texts(),
-			Program: plan.Program{Path: d.text(), Argv: d.texts()},
+			Program: plan.Program{Path: d.text(), Argv: d.texts(), Library: d.text()},
 			Cwd:     d.text(),
 		},
 		Filter: d.options(),
@@ -186,7 +187,8 @@ func (d *decoder) link() plan.Link {
 func (e *encoder) options(o syscalls.Options) {
 	e.text(string(o.Engine))
 	e.uint(uint64(o.Mode))
-	for _, v := range []bool{o.Net, o.Dgram, o.SignalScope, o.AbstractScope, o.UnixScope, o.PtraceScope, o.Flock, o.NoCopies} {
+	for _, v := range []bool{o.Net, o.Dgram, o.SignalScope, o.AbstractScope, o.UnixScope, o.PtraceScope, o.Flock, o.NoCopies,
+		o.Library} {
 		e.bool(v)
 	}
 	e.rights(o.Lacking)
@@ -197,7 +199,7 @@ func (d *decoder) options() syscalls.Options {
 	return syscalls.Options{
 		Engine: policy.Engine(d.text()), Mode: syscalls.Mode(d.uint()),
 		Net: d.bool(), Dgram: d.bool(), SignalScope: d.bool(), AbstractScope: d.bool(), UnixScope: d.bool(),
-		PtraceScope: d.bool(), Flock: d.bool(), NoCopies: d.bool(),
+		PtraceScope: d.bool(), Flock: d.bool(), NoCopies: d.bool(), Library: d.bool(),
 		Lacking: d.rights(), NoSupervisor: unix.Errno(d.uint()),
 	}
 }

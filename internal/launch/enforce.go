@@ -19,6 +19,8 @@ type Choice struct {
 	Engine policy.Engine
 	Lines  []Enforced
 	Losses []Loss // accepted with --allow-weaker
+
+	Library Library
 }
 
 // Enforced is one line of a dry run: what exists, and who keeps it to its rights.
@@ -190,6 +192,9 @@ func choose(p *policy.Policy, pl *plan.Plan, engine policy.Engine) (Choice, erro
 		return Choice{}, err
 	}
 	c := Choice{Engine: engine}
+	if c.Library, err = library(pl, engine, f); err != nil {
+		return Choice{}, err
+	}
 	for _, l := range append(losses(pl, engine, f), engineLosses(p, pl, engine, f)...) {
 		if !slices.Contains(p.AllowWeaker, l.Name) {
 			return c, refuse("%s: %s cannot be enforced here: %s; grant it, or accept the loss with --allow-weaker=%s",
@@ -269,5 +274,6 @@ func filterOptions(s *setup, f facts) syscalls.Options {
 		NoCopies:      !f.copies,
 		Lacking:       asks,
 		Flock:         asks.IsSet(rights.Flock),
+		Library:       s.Library,
 	}
 }

@@ -68,14 +68,32 @@ func handOver(seq *script.Sequence, link int, m *message) {
 	seq.Do(what, unix.SYS_CLOSE, m.fd(0))
 }
 
+// handOverNumbers is handOver for a program that may confine itself, whose filter asks
+// about every message: init copies the descriptors itself, by their numbers, which it
+// reads where m has them.
+func handOverNumbers(seq *script.Sequence, link int, m *message) {
+	const what = "hand the filter to the supervisor"
+	seq.Do(what, unix.SYS_SENDTO, link, script.String("+"), 1, unix.MSG_NOSIGNAL, nil, 0)
+	awaitByte(seq, what, link)
+	seq.Do(what, unix.SYS_CLOSE, m.fd(0), sys.CloseCookie)
+}
+
 // takeOver adds, for the sandbox's init, the other side of it. The descriptors
 // become those that are the supervisor's by its orders.
-func takeOver(seq *script.Sequence, engine policy.Engine, o orders) {
+func (c *children) takeOver(o orders) {
 	const what = "take over the filter"
+	seq, engine := &c.init, c.engine
 	m, n := newMessage(make([]byte, 1), 2), new(uint64)
 	seq.Do(what, unix.SYS_RECVMSG, o.listener, script.Struct(m), unix.MSG_CMSG_CLOEXEC).Into(low(n)) // the link, so far
 	seq.Equal(what, n, 1, unix.EPIPE)
 	if engine == policy.EngineNamespaces {
+		program := script.NewValue()
+		seq.SkipUnless(c.numbers, 1, 4)
+		seq.Do(what, unix.SYS_PIDFD_OPEN, c.pid, 0).Into(program)
+		for i := range m.control.fds {
+			seq.Do(what, unix.SYS_PIDFD_GETFD, program, c.handed.fd(i), 0).Into(m.fd(i))
+		}
+		seq.Do(what, unix.SYS_CLOSE, program)
 		// We run in the front's memory, which from here on nobody of the same user
 		// traces or reads, even where there is no Landlock to keep the program from
 		// trying. Under the landlock engine there is, and the supervisor has to read

@@ -62,8 +62,11 @@ func (c *children) prepareInit(linger bool, slack int) error {
 		c.makeNetwork(ns)
 	}
 	o := orders{ctl: c.ctl, setup: c.setup.Int(), listener: c.link.init, procfs: null.Int()}
+	if c.rules != nil && c.engine == policy.EngineNamespaces {
+		o.rules = c.rules.FD()
+	}
 	c.detach(o, exe.Int())
-	takeOver(seq, c.engine, o)
+	c.takeOver(o)
 	c.announce()
 	c.await(linger, o.listener)
 	return c.supervise(o, exe.Int())
@@ -82,6 +85,9 @@ func (c *children) detach(o orders, exe int) {
 	// No number that will be given a meaning may be free: a descriptor that is
 	// received could get it by chance.
 	keep := []int{o.ctl.fd, o.setup, o.listener, o.procfs, exe}
+	if o.rules != 0 {
+		keep = append(keep, o.rules)
+	}
 	slices.Sort(keep)
 	first := 3
 	for _, fd := range keep {
@@ -148,6 +154,10 @@ func (c *children) supervise(o orders, exe int) error {
 	seq.Do(what, unix.SYS_PWRITE64, o.setup, c.pid.Pointer(), pidSize, 0)
 	for _, fd := range []int{o.ctl.fd, o.setup} {
 		seq.Do(what, unix.SYS_FCNTL, fd, unix.F_SETFD, 0)
+	}
+	if o.rules != 0 {
+		seq.SkipUnless(c.numbers, 1, 1)
+		seq.Do(what, unix.SYS_FCNTL, o.rules, unix.F_SETFD, 0)
 	}
 	if err := seq.StayDeaf(); err != nil {
 		return err

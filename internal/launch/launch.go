@@ -143,7 +143,7 @@ func (l *Launch) run(pl *plan.Plan, c Choice, o Options) (int, error) {
 	defer f.children.kill()
 	f.setup = &setup{
 		Plan: pl, Engine: c.Engine, Env: p.Env, Net: p.Net, Hostname: p.Hostname,
-		Limits: p.Limits, Linger: p.Linger, FDs: l.fds,
+		Limits: p.Limits, Linger: p.Linger, FDs: l.fds, Library: c.Library.Supervised,
 	}
 	if c.Engine == policy.EngineLandlock {
 		dir, err := stateDir()

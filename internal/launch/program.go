@@ -67,7 +67,11 @@ func (c *children) prepareProgram(s *setup) error {
 	if err := c.installFilter(seq); err != nil {
 		return err
 	}
-	handOver(seq, c.link.program, c.handed)
+	if s.Library {
+		handOverNumbers(seq, c.link.program, c.handed)
+	} else {
+		handOver(seq, c.link.program, c.handed)
+	}
 	for _, in := range s.FDs {
 		if in.Num > 2 {
 			seq.Do("keep descriptor", unix.SYS_FCNTL, in.Num, unix.F_SETFD, 0)

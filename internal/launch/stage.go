@@ -25,14 +25,17 @@ type orders struct {
 	setup    int
 	listener int
 	procfs   int // of the sandbox, if it has one of its own
+	rules    int // the program's Landlock ruleset, 0 for none
 }
 
 // fields lists the descriptors in the order in which String writes them.
-func (o *orders) fields() []*int { return []*int{&o.ctl.fd, &o.setup, &o.listener, &o.procfs} }
+func (o *orders) fields() []*int {
+	return []*int{&o.ctl.fd, &o.setup, &o.listener, &o.procfs, &o.rules}
+}
 
 // String is orders as an argument; parseOrders reads it.
 func (o orders) String() string {
-	return fmt.Sprintf("%d,%d,%d,%d", o.ctl.fd, o.setup, o.listener, o.procfs)
+	return fmt.Sprintf("%d,%d,%d,%d,%d", o.ctl.fd, o.setup, o.listener, o.procfs, o.rules)
 }
 
 func parseOrders(arg string) (orders, error) {
@@ -43,7 +46,7 @@ func parseOrders(arg string) (orders, error) {
 	}
 	for i, fd := range o.fields() {
 		n, err := strconv.ParseUint(words[i], 10, 31)
-		if err != nil || n < 3 {
+		if err != nil || n < 3 && (n > 0 || fd != &o.rules) {
 			return o, fmt.Errorf("orders %q: descriptor %q: %w", arg, words[i], unix.EBADF)
 		}
 		*fd = int(n)
@@ -141,6 +144,11 @@ func (sb *sandbox) serve() error {
 	cfg := supervisor.Config{Plan: sb.setup.Plan, Options: sb.setup.Filter, Held: sb.setup.Held}
 	if err := sb.engine.supervise(&cfg, sb.procfs); err != nil {
 		return err
+	}
+	if sb.setup.Filter.Library {
+		if err := sb.confine(&cfg); err != nil {
+			return fmt.Errorf("start supervisor: %w", err)
+		}
 	}
 	sup, err := supervisor.New(cfg)
 	if err != nil {

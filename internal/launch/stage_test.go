@@ -6,12 +6,16 @@ import (
 )
 
 func TestOrders(t *testing.T) {
-	want := orders{ctl: channel{6}, setup: 11, listener: 9, procfs: 12}
-	got, err := parseOrders(want.String())
-	if err != nil || got != want {
-		t.Errorf("%+v, %v, want %+v", got, err, want)
+	for _, want := range []orders{
+		{ctl: channel{6}, setup: 11, listener: 9, procfs: 12},
+		{ctl: channel{6}, setup: 11, listener: 9, procfs: 12, rules: 5},
+	} {
+		if got, err := parseOrders(want.String()); err != nil || got != want {
+			t.Errorf("%+v, %v, want %+v", got, err, want)
+		}
 	}
-	for _, bad := range []string{"", "6,11,9", "6,11,9,12,13", "2,11,9,12", "x,11,9,12", "6,11,-1,12", "6,11,9,99999999999"} {
+	for _, bad := range []string{"", "6,11,9", "6,11,9,12", "6,11,9,12,0,13", "2,11,9,12,0", "x,11,9,12,0", "6,11,-1,12,0",
+		"6,11,9,99999999999,0", "6,0,9,12,0", "6,11,9,12,2"} {
 		if o, err := parseOrders(bad); err == nil {
 			t.Errorf("%q passed as %+v", bad, o)
 		}
@@ -19,7 +23,7 @@ func TestOrders(t *testing.T) {
 }
 
 func FuzzOrders(f *testing.F) {
-	f.Add("6,11,9,12")
+	f.Add("6,11,9,12,5")
 	f.Fuzz(func(t *testing.T, arg string) {
 		o, err := parseOrders(arg)
 		if err != nil {

@@ -27,6 +27,7 @@ type setup struct {
 	State  string // the landlock engine's private directory on the host
 
 	// The rest is not written.
+	Library  bool // the program may confine itself, with our supervisor
 	Env      []string
 	Net      bool
 	Hostname string

@@ -68,4 +68,8 @@ type Plan struct {
 type Program struct {
 	Path string   `json:"path"` // name in the sandbox, as execve gets it
 	Argv []string `json:"argv"`
+
+	// Library is what says that the program may confine itself: a file with Capsicum's
+	// library in it, or a flag. Empty: nothing does.
+	Library string `json:"library,omitempty"`
 }

@@ -40,7 +40,7 @@ func sample() *Plan {
 		},
 		Links:   []Link{{"/bin", "usr/bin", "--system"}, {"/x/lib", "/usr/lib", "--ro /x/lib"}},
 		Dirs:    []string{"/", "/dev", "/x"},
-		Program: Program{"/bin/x", []string{"x", "-v"}},
+		Program: Program{Path: "/bin/x", Argv: []string{"x", "-v"}},
 		Cwd:     "/",
 	}
 }

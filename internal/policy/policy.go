@@ -25,6 +25,7 @@ type Policy struct {
 	Engine      Engine   // --engine; EngineAuto unless picked by hand
 	AllowWeaker []string // --allow-weaker: names of losses the user accepts
 	Linger      bool     // --linger: orphans may outlive the program
+	Library     bool     // --capsicum: what is started may confine itself, whatever it looks like
 }
 
 // Grant gives rights on one tree or file.

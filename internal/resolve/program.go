@@ -54,6 +54,7 @@ func (b *builder) program() error {
 		more, err = elfdeps.Closure(shell, b.loaderEnv(), opener)
 		result.Files = append(result.Files, more.Files...)
 		result.Warnings = append(result.Warnings, more.Warnings...)
+		result.Library = more.Library
 	}
 	if err != nil {
 		return b.notExecutable(argv[0], err)
@@ -69,7 +70,10 @@ func (b *builder) program() error {
 			return err
 		}
 	}
-	b.out.Program = plan.Program{Path: spelledPath(name, opener.seen[name]), Argv: argv}
+	b.out.Program = plan.Program{Path: spelledPath(name, opener.seen[name]), Argv: argv, Library: result.Library}
+	if b.policy.Library {
+		b.out.Program.Library = "--capsicum"
+	}
 	return nil
 }
 

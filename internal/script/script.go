@@ -76,6 +76,9 @@ func ValueAt(p *uint32) Value { return Value{p} }
 // Load returns the word, as the children left it.
 func (v Value) Load() uint32 { return atomic.LoadUint32(v.word) }
 
+// Store sets the word, before the children look at it.
+func (v Value) Store(n uint32) { atomic.StoreUint32(v.word, n) }
+
 // Pointer is the word's address, for a call that fills it in.
 func (v Value) Pointer() Pointer { return Pointer{unsafe.Pointer(v.word), v.word} }
 

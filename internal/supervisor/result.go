@@ -67,6 +67,9 @@ func FD(fd *sys.FD, cloexec bool) Result {
 // notify for when that is allowed; reason says why here.
 func Continue(reason string) Result { return Result{kind: kindContinue, reason: reason} }
 
+// GoesOn reports whether the kernel is to carry out the call.
+func (r Result) GoesOn() bool { return r.kind == kindContinue }
+
 // ContinueAnd is [Continue]; sent runs once the caller was let go.
 func ContinueAnd(reason string, sent func()) Result {
 	return Result{kind: kindContinue, reason: reason, sent: sent}

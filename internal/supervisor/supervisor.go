@@ -51,6 +51,10 @@ type Config struct {
 	// answers of a plan's engine.
 	Handlers map[string]Handler
 
+	// Rules, if not nil, is the Landlock ruleset that the sandbox's programs are
+	// under, for what [Call.Bound] does. It stays the owner's.
+	Rules *sys.FD
+
 	// Proc is a directory descriptor of a procfs that shows the sandbox's
 	// processes and this one; it stays the owner's. The program may have no
 	// /proc at all. Nil opens /proc.
@@ -88,6 +92,7 @@ type Supervisor struct {
 
 	pool    pool
 	watch   watch
+	bound   bound
 	sockets registry
 }
 
@@ -113,7 +118,7 @@ func New(cfg Config) (*Supervisor, error) {
 		return nil, err
 	}
 	if s.handlers = cfg.Handlers; s.handlers == nil {
-		s.handlers = handlersOf(cfg.Options.Engine)
+		s.handlers = Handlers(cfg.Options.Engine)
 	}
 	s.namei = &mountNamei{s}
 	if cfg.Options.Engine == policy.EngineLandlock {
@@ -121,6 +126,7 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.pool.init(s)
 	s.watch.init(s)
+	s.bound.init(s)
 	s.sockets.init()
 	return s, nil
 }

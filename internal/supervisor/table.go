@@ -34,8 +34,8 @@ func answersOf(engine policy.Engine) []answer {
 	return append(handlers(), nameHandlers()...)
 }
 
-// handlersOf returns the dispatch table of an engine.
-func handlersOf(engine policy.Engine) map[string]Handler {
+// Handlers returns the dispatch table of an engine.
+func Handlers(engine policy.Engine) map[string]Handler {
 	rows := answersOf(engine)
 	table := make(map[string]Handler, len(rows))
 	for _, r := range rows {

@@ -37,7 +37,7 @@ func everyOption(engine policy.Engine, f func(Options)) {
 
 func TestEveryCallThatAsksHasAHandlerAndTheReverse(t *testing.T) {
 	for _, engine := range []policy.Engine{policy.EngineNamespaces, policy.EngineLandlock} {
-		table := handlersOf(engine)
+		table := Handlers(engine)
 		asked := map[string]bool{}
 		everyOption(engine, func(o Options) {
 			for _, name := range syscalls.Asks(o) {

@@ -166,6 +166,7 @@ type worker struct {
 	tid    int
 	ownFS  bool // working directory and umask are the thread's own
 	broken bool // the thread has not its identity: it must end
+	bound  bool // it is in a Landlock domain; see bound
 	streak int
 
 	since atomic.Int64 // when the call came, in nanoseconds of watch's clock; 0 without one

@@ -17,6 +17,20 @@ func LandlockABI() (int, error) {
 	return int(v), nil
 }
 
+// LandlockErrata returns which corrections the running ABI has, a bit for each; none
+// where the kernel can't tell.
+func LandlockErrata() (uint32, error) {
+	const errata = 2 // LANDLOCK_CREATE_RULESET_ERRATA
+	v, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, errata)
+	switch e {
+	case 0:
+		return uint32(v), nil
+	case unix.EINVAL:
+		return 0, nil
+	}
+	return 0, e
+}
+
 // LandlockCreate makes a ruleset that handles what attr says. size is how much
 // of attr the running ABI knows.
 func LandlockCreate(attr *unix.LandlockRulesetAttr, size uintptr) (int, error) {

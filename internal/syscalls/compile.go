@@ -29,7 +29,7 @@ func generate(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 	if calls == nil {
 		return nil, fmt.Errorf("compile filter for %s: %w", arch, unix.EINVAL)
 	}
-	c := compiler{made: make(map[*Rule]cbpf.Label, 256)}
+	c := compiler{made: make(map[[2]*Rule]cbpf.Label, 256)}
 	other := c.verdict(unlisted)
 	var ranges []cbpf.Range
 	for _, e := range calls {
@@ -45,7 +45,7 @@ func generate(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 		ranges = append(ranges, cbpf.Range{Low: nr, High: nr, To: label})
 	}
 
-	if o.Mode == Attached {
+	if o.requests() {
 		ranges = append(ranges, cbpf.Range{Low: request.Number, High: request.Number, To: c.verdict(o.final(Ask))})
 	}
 	c.Load(cbpf.OffArch)
@@ -69,7 +69,7 @@ func generate(arch sysno.Arch, o Options) ([]cbpf.Instruction, error) {
 // share one.
 type compiler struct {
 	cbpf.Builder
-	made    map[*Rule]cbpf.Label // by the first of the rules that rows share
+	made    map[[2]*Rule]cbpf.Label // by the first of the rules that rows share
 	pending []block
 }
 
@@ -84,7 +84,10 @@ func (c *compiler) block(name string, o Options) (cbpf.Label, error) {
 	if row == nil {
 		return c.verdict(unlisted), nil
 	}
-	first := &row.In(o.Mode)[0]
+	first := [2]*Rule{&row.In(o.Mode)[0]}
+	if o.Library {
+		first[1] = &row.attached[0]
+	}
 	if l, ok := c.made[first]; ok {
 		return l, nil
 	}

@@ -45,6 +45,10 @@ type Options struct {
 	// that the supervisor cannot act on a socket of the program's.
 	NoCopies bool
 
+	// Library lets a wrapped program confine itself: the filter asks also what that
+	// of an [Attached] process asks. Namespaces engine only.
+	Library bool
+
 	// NoSupervisor, if not 0, is the errno of every call that would ask: the
 	// static form of the filter, for a program that nobody supervises.
 	NoSupervisor unix.Errno
@@ -59,6 +63,8 @@ func (o Options) check() error {
 		return fmt.Errorf("compile filter for mode %d: %w", o.Mode, unix.EINVAL)
 	case o.Engine != policy.EngineNamespaces && o.Engine != policy.EngineLandlock:
 		return fmt.Errorf("compile filter for engine %q: %w", o.Engine, unix.EINVAL)
+	case o.Library && o.Engine != policy.EngineNamespaces:
+		return fmt.Errorf("compile filter of programs that confine themselves for engine %q: %w", o.Engine, unix.EINVAL)
 	}
 	return nil
 }

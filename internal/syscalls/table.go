@@ -113,7 +113,7 @@ var unlisted = Errno(unix.ENOSYS)
 // Lookup says what the table says of one call: the model that filters are
 // tested against. The row is nil for a number without one.
 func Lookup(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (Verdict, *Row) {
-	if nr == request.Number && o.Mode == Attached {
+	if nr == request.Number && o.requests() {
 		return o.final(Ask), nil
 	}
 	row, rule := find(arch, nr, args, o)
@@ -121,6 +121,12 @@ func Lookup(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (Verdict, *Ro
 		return unlisted, row
 	}
 	return o.final(rule.Do), row
+}
+
+// Asked reports whether one call asks under o.
+func Asked(arch sysno.Arch, nr uint32, args [6]uint64, o Options) bool {
+	v, _ := Lookup(arch, nr, args, o)
+	return v == Ask
 }
 
 // MayContinue reports whether the table allows the kernel to carry out a call
@@ -140,13 +146,25 @@ func find(arch sysno.Arch, nr uint32, args [6]uint64, o Options) (*Row, *Rule) {
 	if row == nil {
 		return nil, nil
 	}
-	rules := row.In(o.Mode)
+	if !o.Library {
+		return row, first(row.In(o.Mode), o, args)
+	}
+	own, run := first(row.attached, o, args), first(row.Rules, o, args)
+	if own == nil || run == nil {
+		return row, nil
+	}
+	both := stricter(own, run)
+	return row, &both
+}
+
+// first returns the first rule that applies to a call.
+func first(rules []Rule, o Options, args [6]uint64) *Rule {
 	for i := range rules {
 		if r := &rules[i]; r.holds(o, args) {
-			return row, r
+			return r
 		}
 	}
-	return row, nil
+	return nil
 }
 
 // holds reports whether r applies to a call.
@@ -175,7 +193,21 @@ func (o Options) final(v Verdict) Verdict {
 // earlier rule leaves nothing to, and the ones whose verdict is the same as what
 // comes after them anyway.
 func (row *Row) active(o Options) ([]Rule, error) {
-	rules := row.In(o.Mode)
+	if !o.Library {
+		return row.reach(row.In(o.Mode), o)
+	}
+	own, err := row.reach(row.attached, o)
+	if err != nil {
+		return nil, err
+	}
+	run, err := row.reach(row.Rules, o)
+	if err != nil {
+		return nil, err
+	}
+	return row.reach(both(own, run), o)
+}
+
+func (row *Row) reach(rules []Rule, o Options) ([]Rule, error) {
 	out := make([]Rule, 0, len(rules))
 	for _, r := range rules {
 		if !r.When.Holds(o) {

@@ -224,7 +224,8 @@ func TestGuardable(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for _, o := range []Options{{}, {Engine: policy.EngineAuto}, {Engine: policy.EngineLandlock, Mode: 7}} {
+	for _, o := range []Options{{}, {Engine: policy.EngineAuto}, {Engine: policy.EngineLandlock, Mode: 7},
+		{Engine: policy.EngineLandlock, Library: true}} {
 		if prog, err := Compile(sysno.AMD64, o); err == nil {
 			t.Errorf("%+v compiles to %d instructions", o, len(prog))
 		}
