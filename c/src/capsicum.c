@@ -8,6 +8,13 @@
 
 #include "library.h"
 
+/* Tells `capsicum run`, before it starts it, that a program has the library in it. */
+__attribute__((used, section(".note.capsicum"), aligned(4))) static const struct {
+	uint32_t name_size, size, type;
+	char name[12];
+	uint32_t release;
+} note = {sizeof "Capsicum", sizeof(uint32_t), 1, "Capsicum", 1};
+
 /*
  * How this process is confined, for good: with a supervisor, or by filters alone. The
  * first call that confines chooses; a program that was executed finds what there is.

@@ -43,14 +43,8 @@ func (img *image) hasLibrary(headers []byte) bool {
 			continue
 		}
 		notes, err := img.read(img.order.Uint64(ph[8:]), min(img.order.Uint64(ph[32:]), maxNotes))
-		if err != nil {
-			continue
-		}
-		switch {
-		case img.owns(notes, ownNote):
+		if err == nil && (img.owns(notes, ownNote) || img.owns(notes, goNote) && img.goModule(headers)) {
 			return true
-		case img.owns(notes, goNote):
-			return img.goModule(headers)
 		}
 	}
 	return false

@@ -70,9 +70,11 @@ func (b *builder) program() error {
 			return err
 		}
 	}
-	b.out.Program = plan.Program{Path: spelledPath(name, opener.seen[name]), Argv: argv, Library: result.Library}
+	b.out.Program = plan.Program{Path: spelledPath(name, opener.seen[name]), Argv: argv}
 	if b.policy.Library {
 		b.out.Program.Library = "--capsicum"
+	} else if p := opener.seen[result.Library]; p != nil {
+		b.out.Program.Library = p.path
 	}
 	return nil
 }

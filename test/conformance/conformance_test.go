@@ -39,6 +39,9 @@ type column struct {
 	static  bool
 	sample  bool // only every eighth case, and the chapter on threads
 	c       bool // with the C library
+
+	under  []string // the command that each process is run under
+	absent []string // words of cases about what there is not; see -conformance.absent
 }
 
 func (c column) form() string {
@@ -117,7 +120,7 @@ func conform(t *testing.T, exe string, columns []column) {
 					r.Failure = "it was not run"
 				}
 				problem := judgeInexact(c, col.column, r.Failure)
-				if word := absentIn(c); word != "" {
+				if word := absentIn(c, col.column); word != "" {
 					missing[word] = missing[word] || r.Failure != ""
 					problem = ""
 				}
@@ -132,15 +135,16 @@ func conform(t *testing.T, exe string, columns []column) {
 	}
 	for word, ok := range missing {
 		if !ok {
-			t.Errorf("this kernel has %s", word)
+			t.Errorf("%s is there", word)
 		}
 	}
 	print(os.Stdout, tallies)
 }
 
-// absentIn returns the word of -conformance.absent that a case is about.
-func absentIn(c Case) string {
-	for word := range strings.SplitSeq(*absent, ",") {
+// absentIn returns the word of -conformance.absent, or of the column, that a case is
+// about.
+func absentIn(c Case, col column) string {
+	for _, word := range append(strings.Split(*absent, ","), col.absent...) {
 		if word != "" && strings.Contains(c.Name, word) {
 			return word
 		}

@@ -122,6 +122,7 @@ func forkCases() []Case {
 				stop("pipe", unix.Pipe2(p[:], unix.O_CLOEXEC))
 				pid, err := start(unix.CLONE_FILES, 0, script{steps: []step{reads(p[0]), writes(fd)}})
 				stop("fork", err)
+				defer func() { _ = unix.Kill(pid, unix.SIGKILL) }() // it waits for the limit
 				limit(fd, rights.Read)
 				_, err = unix.Write(p[1], []byte("go!!"))
 				return all(err, wait(pid))

@@ -206,7 +206,7 @@ func receive(from int) []int {
 
 // wires returns a pair of sockets without messages.
 func wires() (a, b int) {
-	p := need(unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
+	p := need(unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0))
 	return p[0], p[1]
 }
 

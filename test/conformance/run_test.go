@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -124,7 +125,8 @@ func runChild(t *testing.T, exe string, col column, cases []Case) ([]result, err
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(exe)
+	argv := append(slices.Clone(col.under), exe)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), childEnv+"="+string(text), "TMPDIR="+dir, "GODEBUG=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if col.uid != os.Geteuid() {

@@ -1,0 +1,4 @@
+// Command static does nothing, and needs no loader for it.
+package main
+
+func main() {}
