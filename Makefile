@@ -35,6 +35,8 @@ test-root: ## every test, as root
 
 escape: ## the attacks of docs/threat-model.md, each race for a minute
 	$(GO) test -count=1 -v -timeout 2h $(TESTFLAGS) ./test/escape -escape.duration=60s
+	$(GO) test -count=1 -timeout 2h $(TESTFLAGS) ./test/escape -escape.library
+	$(GO) test -count=1 -timeout 1h $(TESTFLAGS) ./test/nested -nested.full
 
 conformance: ## every case of Capsicum in every column, and a table
 	$(GO) test -count=1 -v -timeout 30m -run TestConformance $(TESTFLAGS) ./test/conformance -conformance.full

@@ -155,9 +155,10 @@ func TestCases(t *testing.T) {
 	}
 }
 
-func runCase(t *testing.T, path, name string, cred *syscall.Credential, alone bool) {
+func runCase(t *testing.T, path, name string, cred *syscall.Credential, alone bool, under ...string) {
 	t.Parallel()
-	cmd := exec.Command(path, name)
+	argv := append(under, path, name)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = "/"
 	// Looking for leaks takes what a confined process has not.
 	cmd.Env = append(os.Environ(), "ASAN_OPTIONS=detect_leaks=0")

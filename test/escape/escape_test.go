@@ -19,6 +19,7 @@ import (
 
 var (
 	duration  = flag.Duration("escape.duration", 600*time.Millisecond, "how long each race goes on")
+	library   = flag.Bool("escape.library", false, "attack runs whose programs may confine themselves (--capsicum)")
 	installed = flag.String("escape.capsicum", "", "attack this command instead of the one in this source")
 )
 
@@ -66,6 +67,9 @@ var engines = []string{"namespaces", "landlock"}
 func TestAttacks(t *testing.T) {
 	for _, a := range attacks {
 		t.Run(fmt.Sprintf("%02d-%s", a.row, a.name), func(t *testing.T) {
+			if *library && a.restarts {
+				t.Skip("a call that asks ends with EINTR where a handler does not restart it; see docs/capability-mode.md")
+			}
 			if !a.alone {
 				t.Parallel()
 			}

@@ -250,7 +250,7 @@ var processAttacks = []*attack{
 			return st.signalled(number)
 		}},
 	{row: 30, name: "killed-callers", grants: []string{"--ro", "{g}"}, victim: []string{"reuse", "{g}/f", "{s}/f"}},
-	{row: 32, name: "pipelines", grants: []string{"--system"}, victim: []string{"pipeline", "{pipelines}"}},
+	{row: 32, name: "pipelines", grants: []string{"--system"}, victim: []string{"pipeline", "{pipelines}"}, restarts: true},
 	{row: 32, name: "stopped-callers", grants: []string{"--ro", "{g}"}, victim: []string{"stopped", "{g}/f"}},
 	{row: 33, name: "stalled-callers", grants: []string{"--rw", "{g}"}, victim: []string{"stall", "{g}/fifo", "{g}/f", "200"}, alone: true},
 	{row: 46, name: "pidfd_getfd", victim: []string{"getfd", "{out}"}},

@@ -30,14 +30,15 @@ type attack struct {
 	open     map[string]string // attempts that succeed, "engine:name": why, as in docs/threat-model.md
 	unproven map[string]string // attempts that fail unconfined, too, by name: why. "user:" or "root:" may precede
 
-	only    string   // "root" or "user"
-	engine  string   // the only engine it is made under
-	alone   bool     // not beside other attacks
-	control []string // what the unconfined victim is run under
-	inGroup bool     // in the outside's process group
-	tty     bool     // standard input and error are a terminal of its own
-	cwd     string
-	quiet   bool // not even "+" lines are expected: the start is refused
+	only     string   // "root" or "user"
+	engine   string   // the only engine it is made under
+	alone    bool     // not beside other attacks
+	control  []string // what the unconfined victim is run under
+	inGroup  bool     // in the outside's process group
+	tty      bool     // standard input and error are a terminal of its own
+	cwd      string
+	restarts bool // it needs fork and close to be restarted whatever handlers say
+	quiet    bool // not even "+" lines are expected: the start is refused
 
 	prepare func(*stage)
 	files   func(*stage) []*os.File // descriptors 3 and up
@@ -211,6 +212,9 @@ func (a *attack) command(st *stage, engine string) []string {
 		return append(slices.Clone(a.control), victim...)
 	}
 	argv := []string{"/bin/sh", "-c", `exec "$0" run --env FRONT=$$ --env SECONDS "$@"`, built.capsicum, "--engine=" + engine}
+	if *library {
+		argv = append(argv, "--capsicum")
+	}
 	for _, g := range a.grants {
 		argv = append(argv, st.expand(g))
 	}

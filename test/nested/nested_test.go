@@ -178,8 +178,8 @@ func grants() []grant {
 	return list
 }
 
-// few is how many grants are tried as root where not all are: root's program is held
-// by the same rules, and only has more permissions.
+// few is how many grants are tried where not all are, beside every third as an ordinary
+// user: root's program is held by the same rules, and only has more permissions.
 const few = 7
 
 // result is what came of each call, by way.
@@ -194,7 +194,7 @@ func TestNobodyGains(t *testing.T) {
 	for _, uid := range users {
 		won, lost, carried := map[string]bool{}, map[string]bool{}, map[string]bool{}
 		for i, g := range grants() {
-			if !*full && uid == 0 && i >= few {
+			if !*full && i >= few && (uid == 0 || i%3 != 0) {
 				continue
 			}
 			t.Run(fmt.Sprintf("uid %d: %s", uid, g.name), func(t *testing.T) {
