@@ -32,8 +32,10 @@ type diagnosis struct {
 
 // libraryState is the form that a program which confines itself has here.
 type libraryState struct {
-	Form roster.Form `json:"form"`
-	Why  string      `json:"why"`
+	Form  roster.Form `json:"form"`
+	Why   string      `json:"why"`
+	InRun roster.Form `json:"in_run"` // under the first engine that works
+	But   string      `json:"but,omitempty"`
 }
 
 // engineState says whether an engine works here, and what is in its way.
@@ -63,6 +65,7 @@ func (c *doctorCmd) run(a *app) (int, error) {
 	d := diagnose(probe.Run())
 	form, why := attach.Try()
 	d.Library = library(d.Report, form, why)
+	d.Library.InRun, d.Library.But = inRun(d.Engines)
 	status := exitMissing
 	for _, e := range d.Engines {
 		if e.Works {
@@ -105,7 +108,7 @@ func diagnose(r probe.Report) diagnosis {
 // library says what was found by trying, and which building block explains it.
 func library(r probe.Report, form roster.Form, why error) libraryState {
 	if form == roster.Supervised {
-		return libraryState{form, "a supervisor could look into it, and answers what its filter asks"}
+		return libraryState{Form: form, Why: "a supervisor could look into it, and answers what its filter asks"}
 	}
 	text := message(why)
 	for _, name := range []string{probe.Listener, probe.PidfdGetfd} {
@@ -114,9 +117,30 @@ func library(r probe.Report, form roster.Form, why error) libraryState {
 		}
 	}
 	if form == roster.Static {
-		return libraryState{form, "what its filters would ask is refused: " + text}
+		return libraryState{Form: form, Why: "what its filters would ask is refused: " + text}
 	}
-	return libraryState{form, "it can't be confined: " + text}
+	return libraryState{Form: form, Why: "it can't be confined: " + text}
+}
+
+// inRun asks the code that a start asks which form such a program has in a run, and why
+// not a better one.
+func inRun(engines []engineState) (roster.Form, string) {
+	for _, e := range engines {
+		if !e.Works {
+			continue
+		}
+		pl := &plan.Plan{Entries: []plan.Entry{{Dest: "/proc", Kind: plan.Proc, Rights: policy.RO}}, Dirs: []string{"/"}, Cwd: "/",
+			Program: plan.Program{Library: "example"}}
+		choice, err := launch.Choose(&policy.Policy{Argv: []string{"true"}, Engine: e.Engine, Proc: true}, pl)
+		switch {
+		case err != nil:
+			return roster.Free, message(err)
+		case choice.Library.Supervised:
+			return roster.Supervised, ""
+		}
+		return roster.Static, choice.Library.Why
+	}
+	return roster.Free, "no engine works here"
 }
 
 // kind is one kind of grant, put to the test on a policy that has only it.
@@ -219,7 +243,12 @@ func (d diagnosis) print(w io.Writer) error {
 	if err := t.flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nA program that confines itself: %s; %s.\n\n", d.Library.Form, shown(d.Library.Why))
+	fmt.Fprintf(w, "\nA program that confines itself: %s; %s.\n", d.Library.Form, shown(d.Library.Why))
+	if d.Library.But == "" {
+		fmt.Fprintf(w, "The same in a run: %s.\n\n", d.Library.InRun)
+	} else {
+		fmt.Fprintf(w, "The same in a run: %s; %s.\n\n", d.Library.InRun, shown(d.Library.But))
+	}
 	t = newTable(w, "GRANT", "ENFORCED BY (namespaces)", "ENFORCED BY (landlock)")
 	var why []string
 	cell := func(answer string) string {
