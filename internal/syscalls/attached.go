@@ -218,12 +218,7 @@ func attachedGroups() []group {
 			pass(itself).where(is("itself", 0, 0)),
 			ask(whose).mayContinue(whoAsks),
 		}},
-		{names: "seccomp", rules: []Rule{
-			refuse(unix.EBUSY, "whoever listens above a filter whose listener is gone answers what that one asks; a process has one listener").where(
-				is("SECCOMP_SET_MODE_FILTER", 0, unix.SECCOMP_SET_MODE_FILTER),
-				hasAny("SECCOMP_FILTER_FLAG_NEW_LISTENER", 1, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)),
-			pass(standalone),
-		}},
+		{names: "seccomp", rules: []Rule{ownListener, pass(standalone)}},
 		{names: "bpf", rules: []Rule{refuse(unix.EPERM, "names descriptors in memory")}},
 		{names: "pidfd_getfd", rules: []Rule{refuse(filecaps.ENOTCAPABLE, pastFD)}},
 		{names: "io_uring_setup io_uring_enter io_uring_register io_setup io_destroy io_submit io_cancel io_getevents io_pgetevents",

@@ -25,6 +25,12 @@ const (
 
 const limitLabel = "the kernel ignores this limit; the supervisor keeps the label of a process's working directory there"
 
+// ownListener refuses a filter with a listener as the kernel does, which does so only
+// while there is the one before.
+var ownListener = refuse(unix.EBUSY, "whoever listens above a filter whose listener is gone answers what that one asks; a process has one listener").
+	where(is("SECCOMP_SET_MODE_FILTER", 0, unix.SECCOMP_SET_MODE_FILTER),
+		hasAny("SECCOMP_FILTER_FLAG_NEW_LISTENER", 1, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER))
+
 var processGroups = func() []group {
 	return []group{
 		{"fork vfork", "Makes a process.", []Rule{
@@ -81,8 +87,12 @@ var processGroups = func() []group {
 				"namespaces engine the supervisor holds CAP_SYS_PTRACE over the program and reads it even when it is not dumpable"),
 		}},
 		{"arch_prctl", "Sets thread registers.", []Rule{pass("")}},
-		{"seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", "Restricts the process further.", []Rule{
-			pass("a later filter or ruleset can only refuse more; a second listener is EBUSY"),
+		{"seccomp", "Restricts the process further.", []Rule{
+			ownListener,
+			pass("a later filter can only refuse more"),
+		}},
+		{"landlock_create_ruleset landlock_add_rule landlock_restrict_self", "Restricts the process further.", []Rule{
+			pass("a later ruleset can only refuse more"),
 		}},
 		{"lsm_get_self_attr lsm_list_modules", "Reads security attributes.", []Rule{pass("")}},
 		{"lsm_set_self_attr", "Sets security attributes.", []Rule{
