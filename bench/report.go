@@ -23,7 +23,7 @@ func writeReport(w io.Writer, r *results) {
 	fmt.Fprint(w, "Times are medians from start to exit, of runs that took turns. The factor is the ratio to the plain run.\n"+
 		"All tools ran as the same ordinary user, with the same trees granted where the tool can say it.\n"+
 		"Firejail without a profile hides nothing: it shows the whole host read-only, which is less work.\n"+
-		"The last column makes the same namespaces and has a filter that permits everything; nothing is hidden or refused.\n\n")
+		"The last column makes the same namespaces, with a Landlock rule and a filter that permit everything; nothing is hidden or refused.\n\n")
 	whole := rowsWhere(r, func(m row) bool { return !m.calls && !m.many })
 	section(w, "Whole programs", whole, len(whole) > 0)
 	grants := rowsWhere(r, func(m row) bool { return m.many })

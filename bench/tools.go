@@ -40,8 +40,8 @@ func plain(_ *bed, w *workload) ([]string, error) {
 	return append([]string{path}, w.argv[1:]...), err
 }
 
-// least hides nothing and refuses nothing: nobody who makes namespaces and has a
-// filter takes less time.
+// least hides nothing and refuses nothing: nobody who makes namespaces and has
+// Landlock rules and a filter takes less time.
 func least(b *bed, w *workload) ([]string, error) {
 	argv, err := plain(b, w)
 	return append([]string{b.path("least", "least")}, argv...), err

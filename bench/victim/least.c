@@ -1,9 +1,11 @@
-// Runs a program in namespaces of its own, under a filter that permits everything:
-// what each sandbox of that kind costs that hides and refuses nothing.
+// Runs a program in namespaces of its own, under a Landlock rule and a filter that
+// permit everything: what each sandbox of that kind costs that hides and refuses
+// nothing.
 #define _GNU_SOURCE
 #include <err.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -30,10 +32,23 @@ static void namespaces(void) {
 	put("/proc/self/gid_map", map, snprintf(map, sizeof map, "%d %d 1", gid, gid));
 }
 
+static void landlock(void) {
+	__u64 all = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1; // of the first ABI
+	struct landlock_ruleset_attr handled = {.handled_access_fs = all};
+	int rules = syscall(SYS_landlock_create_ruleset, &handled, sizeof handled.handled_access_fs, 0);
+	struct landlock_path_beneath_attr root = {.allowed_access = all, .parent_fd = open("/", O_PATH | O_CLOEXEC)};
+	if (rules < 0 || syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &root, 0) < 0)
+		err(125, "landlock");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+		err(125, "landlock");
+	close(root.parent_fd);
+	close(rules);
+}
+
 static void filter(void) {
 	struct sock_filter permit = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	struct sock_fprog all = {1, &permit};
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &all) < 0)
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &all) < 0)
 		err(125, "seccomp");
 }
 
@@ -45,6 +60,7 @@ int main(int argc, char **argv) {
 	if (child < 0)
 		err(125, "vfork");
 	if (child == 0) {
+		landlock();
 		filter();
 		execv(argv[1], argv + 1);
 		err(127, "%s", argv[1]);
