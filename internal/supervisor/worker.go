@@ -114,15 +114,18 @@ func (p *pool) back(w *worker) bool {
 }
 
 // queued adjusts how many workers receive: one more when calls were waiting
-// again and again, one less when none was for a while.
-func (p *pool) queued(w *worker, waited time.Duration) {
+// again and again, one less when none was for a while. A caller that asks again as
+// soon as it is answered is no queue: more receivers would only be woken in its way.
+func (p *pool) queued(w *worker, tid uint32, waited time.Duration) {
 	const (
 		atOnce = 2 * time.Microsecond // received without sleeping
 		streak = 16
 	)
-	if waited > atOnce {
+	same := tid == w.last
+	w.last = tid
+	if waited > atOnce || same {
 		w.streak = 0
-		if waited > time.Millisecond {
+		if waited > time.Millisecond || same {
 			p.mu.Lock()
 			p.want = 1
 			p.mu.Unlock()
@@ -168,6 +171,7 @@ type worker struct {
 	broken bool // the thread has not its identity: it must end
 	bound  bool // it is in a Landlock domain; see bound
 	streak int
+	last   uint32 // the thread whose call it received last
 
 	since atomic.Int64 // when the call came, in nanoseconds of watch's clock; 0 without one
 
@@ -204,7 +208,7 @@ func (p *pool) work() {
 			return
 		}
 		p.took(w)
-		p.queued(w, time.Since(before))
+		p.queued(w, n.PID, time.Since(before))
 		p.s.serve(w, &n)
 		if w.broken {
 			p.ensure()
