@@ -119,20 +119,25 @@ type call struct {
 	p *process
 }
 
-// known finds the process that makes a call. One that nobody knows is refused
-// everything, one that has too many under way this one.
+// known finds the process that makes a call.
 func (w *Warden) known(h handler) supervisor.Handler {
 	return func(c *supervisor.Call) supervisor.Result {
-		p, err := w.caller(c)
-		if err != nil {
-			return supervisor.Fail(err)
-		}
-		if !w.admit(p) {
-			return supervisor.Errno(unix.ENOMEM)
-		}
-		defer w.leave(p)
-		return h(&call{c, w, p})
+		return w.serve(c, h)
 	}
+}
+
+// serve has h answer a call. A process that nobody knows is refused everything, one that
+// has too many calls under way this one.
+func (w *Warden) serve(c *supervisor.Call, h handler) supervisor.Result {
+	p, err := w.caller(c)
+	if err != nil {
+		return supervisor.Fail(err)
+	}
+	if !w.admit(p) {
+		return supervisor.Errno(unix.ENOMEM)
+	}
+	defer w.leave(p)
+	return h(&call{c, w, p})
 }
 
 // table locks and returns the caller's descriptors; unlock when done.

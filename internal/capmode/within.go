@@ -31,21 +31,19 @@ func (w *Warden) both(own handler, run supervisor.Handler) supervisor.Handler {
 		if !c.LibraryAsks() {
 			return run(c)
 		}
-		p, err := w.caller(c)
-		if err != nil {
-			return supervisor.Fail(err)
-		}
-		r := own(&call{c, w, p})
-		if !r.GoesOn() || !c.RunAsks() {
-			return r
-		}
-		next := run(c)
-		if next.GoesOn() {
-			return r
-		}
-		// The numbers were pinned until here, so they were the same for both.
-		p.pins.drop(c.TID())
-		return next
+		return w.serve(c, func(k *call) supervisor.Result {
+			r := own(k)
+			if !r.GoesOn() || !c.RunAsks() {
+				return r
+			}
+			next := run(c)
+			if next.GoesOn() {
+				return r
+			}
+			// The numbers were pinned until here, so they were the same for both.
+			k.p.pins.drop(c.TID())
+			return next
+		})
 	}
 }
 
