@@ -34,7 +34,10 @@ type pool struct {
 	ended     *sync.Cond
 	workers   int
 	receivers int
-	want      int // receivers aimed at, 1 to GOMAXPROCS
+	want      int    // receivers aimed at, 1 to GOMAXPROCS
+	queue     int    // calls in succession that waited to be received
+	alone     int    // calls in succession of one thread
+	last      uint32 // that thread
 	stopped   bool
 	err       error
 }
@@ -82,12 +85,46 @@ func (p *pool) ensure() {
 	go p.work()
 }
 
-// took notes that a receiver has a call now.
-func (p *pool) took(w *worker) {
+// took notes that a receiver has a call now, of thread tid, after it waited for one.
+func (p *pool) took(w *worker, tid uint32, waited time.Duration) {
 	p.mu.Lock()
 	p.receivers--
+	more := p.aim(tid, waited)
 	p.mu.Unlock()
 	p.s.watch.started(w)
+	if more {
+		p.ensure()
+	}
+}
+
+// aim adjusts how many workers are to receive: one more when calls were waiting
+// again and again, one again when none was for a while. A caller that asks again as
+// soon as it is answered is no queue: more receivers would only be woken in its way.
+// It reports whether there should be more than before.
+func (p *pool) aim(tid uint32, waited time.Duration) bool {
+	const (
+		atOnce = 2 * time.Microsecond // received without sleeping
+		streak = 16
+	)
+	if tid == p.last {
+		p.alone++
+	} else {
+		p.alone = 0
+	}
+	p.last = tid
+	switch {
+	case waited > time.Millisecond || p.alone >= streak:
+		p.want, p.queue = 1, 0
+	case waited > atOnce:
+		p.queue = 0
+	case p.alone == 0:
+		p.queue++
+	}
+	if p.queue < streak {
+		return false
+	}
+	p.want, p.queue = min(p.want+1, runtime.GOMAXPROCS(0)), 0
+	return true
 }
 
 // back makes a worker that has served a receiver again, unless enough receive;
@@ -111,35 +148,6 @@ func (p *pool) back(w *worker) bool {
 	case <-t.C:
 		return false
 	}
-}
-
-// queued adjusts how many workers receive: one more when calls were waiting
-// again and again, one less when none was for a while. A caller that asks again as
-// soon as it is answered is no queue: more receivers would only be woken in its way.
-func (p *pool) queued(w *worker, tid uint32, waited time.Duration) {
-	const (
-		atOnce = 2 * time.Microsecond // received without sleeping
-		streak = 16
-	)
-	same := tid == w.last
-	w.last = tid
-	if waited > atOnce || same {
-		w.streak = 0
-		if waited > time.Millisecond || same {
-			p.mu.Lock()
-			p.want = 1
-			p.mu.Unlock()
-		}
-		return
-	}
-	if w.streak++; w.streak < streak {
-		return
-	}
-	w.streak = 0
-	p.mu.Lock()
-	p.want = min(p.want+1, runtime.GOMAXPROCS(0))
-	p.mu.Unlock()
-	p.ensure()
 }
 
 // finish notes that a receiver met the end of the service.
@@ -170,8 +178,6 @@ type worker struct {
 	ownFS  bool // working directory and umask are the thread's own
 	broken bool // the thread has not its identity: it must end
 	bound  bool // it is in a Landlock domain; see bound
-	streak int
-	last   uint32 // the thread whose call it received last
 
 	since atomic.Int64 // when the call came, in nanoseconds of watch's clock; 0 without one
 
@@ -207,8 +213,7 @@ func (p *pool) work() {
 			p.finish(err)
 			return
 		}
-		p.took(w)
-		p.queued(w, n.PID, time.Since(before))
+		p.took(w, n.PID, time.Since(before))
 		p.s.serve(w, &n)
 		if w.broken {
 			p.ensure()
