@@ -25,6 +25,7 @@ var layers = map[string]int{
 	"internal/early":   0,
 	"internal/cbpf":    0,
 	"internal/request": 0,
+	"internal/msghdr":  0,
 
 	"internal/sys":      1,
 	"internal/filecaps": 1,

@@ -1,7 +1,6 @@
 package capmode
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -188,17 +187,8 @@ func (p *process) watch(e *exec) {
 
 // closesOnExec reports whether the caller's number fd is marked so, if that is known.
 func (c *call) closesOnExec(fd int) (closes, known bool) {
-	text, err := c.ReadProc(strconv.Itoa(c.TID()) + "/fdinfo/" + strconv.Itoa(fd))
-	if err != nil {
-		return false, false
-	}
-	for line := range bytes.Lines(text) {
-		if v, ok := bytes.CutPrefix(line, []byte("flags:")); ok {
-			flags, err := strconv.ParseUint(string(bytes.TrimSpace(v)), 8, 32)
-			return flags&unix.O_CLOEXEC != 0, err == nil
-		}
-	}
-	return false, false
+	flags, err := c.SlotFlags(fd)
+	return flags&unix.O_CLOEXEC != 0, err == nil
 }
 
 // stackOf returns where the stack of a process begins, which every exec changes.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/msghdr"
 	"github.com/capsicum-go/capsicum/internal/notify"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
@@ -22,34 +23,6 @@ func (w *Warden) messageAnswers() []answer {
 		{[]string{"recvmsg"}, receiveMessage},
 		{[]string{"recvmmsg"}, receiveMessages},
 	}
-}
-
-const (
-	headerSize  = 56 // struct msghdr
-	entrySize   = 64 // struct mmsghdr
-	maxPieces   = 1024
-	maxData     = 1 << 20
-	maxControl  = 20 << 10
-	maxMessages = 1024
-)
-
-// header is a struct msghdr, copied once.
-type header struct {
-	name       uint64
-	nameLen    uint32
-	pieces     uint64
-	count      uint64
-	control    uint64
-	controlLen uint64
-}
-
-func (c *call) header(addr uint64) (header, error) {
-	raw, err := c.Bytes(addr, headerSize)
-	if err != nil {
-		return header{}, err
-	}
-	word := func(at int) uint64 { return binary.NativeEndian.Uint64(raw[at:]) }
-	return header{word(0), uint32(word(8)), word(16), word(24), word(32), word(40)}, nil
 }
 
 // plainly lets a process send by itself that holds nothing limited, and to which
@@ -76,25 +49,6 @@ func (c *call) socket(need rights.Right) (*sys.FD, filecaps.Caps, error) {
 		return nil, caps, eNotCapable
 	}
 	return f, caps, nil
-}
-
-// piece is a part of the caller's memory.
-type piece struct{ base, len uint64 }
-
-func (c *call) piecesOf(h header) ([]piece, uint64, error) {
-	if h.count > maxPieces {
-		return nil, 0, unix.EMSGSIZE
-	}
-	raw, err := c.Bytes(h.pieces, int(h.count)*16)
-	if err != nil {
-		return nil, 0, err
-	}
-	list, total := make([]piece, h.count), uint64(0)
-	for i := range list {
-		list[i] = piece{binary.NativeEndian.Uint64(raw[i*16:]), binary.NativeEndian.Uint64(raw[i*16+8:])}
-		total += min(list[i].len, maxData+1)
-	}
-	return list, total, nil
 }
 
 // sendMessage sends a copy of a message, in which what stands for a limited
@@ -126,8 +80,8 @@ func sendMessages(c *call) supervisor.Result {
 		}
 	}
 	sent := uint32(0)
-	for count := min(uint32(c.Arg(2)), maxMessages); sent < count; sent++ {
-		err := c.sendNext(c.Arg(1) + uint64(sent)*entrySize)
+	for count := min(uint32(c.Arg(2)), msghdr.MaxEntries); sent < count; sent++ {
+		err := c.sendNext(c.Arg(1) + uint64(sent)*msghdr.EntrySize)
 		if err != nil && sent == 0 {
 			return fail(err)
 		}
@@ -149,7 +103,7 @@ func (c *call) sendNext(addr uint64) error {
 	if err != nil {
 		return err
 	}
-	return c.Write(addr+headerSize, binary.NativeEndian.AppendUint32(nil, uint32(n)))
+	return c.Write(addr+msghdr.Size, binary.NativeEndian.AppendUint32(nil, uint32(n)))
 }
 
 func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (int, error) {
@@ -160,7 +114,7 @@ func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (i
 	if err := c.Granted(f); err != nil {
 		return 0, err
 	}
-	h, err := c.header(addr)
+	h, err := msghdr.Read(c, addr)
 	if err != nil {
 		return 0, err
 	}
@@ -172,10 +126,7 @@ func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (i
 	if err != nil {
 		return 0, err
 	}
-	if h.controlLen > maxControl {
-		return 0, unix.ENOBUFS
-	}
-	control, err := c.Bytes(h.control, int(h.controlLen))
+	control, err := h.Controls(c)
 	if err != nil {
 		return 0, err
 	}
@@ -205,45 +156,35 @@ func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (i
 }
 
 // receiver copies the address that a message names, if it may name one.
-func (c *call) receiver(h header, caps filecaps.Caps) ([]byte, error) {
+func (c *call) receiver(h msghdr.Header, caps filecaps.Caps) ([]byte, error) {
 	switch {
-	case h.name == 0 || h.nameLen == 0:
+	case h.Name == 0 || h.NameLen == 0:
 		return nil, nil
 	case c.p.table.Mode():
 		return nil, eCapMode
 	case !caps.Rights.IsSet(rights.Connect):
 		return nil, eNotCapable
+	case h.NameLen < 0:
+		return nil, unix.EINVAL
 	}
-	return c.Bytes(h.name, int(min(h.nameLen, sys.SockaddrMax)))
+	return c.Bytes(h.Name, int(min(h.NameLen, sys.SockaddrMax)))
 }
 
 // gather copies what a message says: of a stream as much as there is room for.
-func (c *call) gather(f *sys.FD, h header) ([]byte, error) {
-	list, total, err := c.piecesOf(h)
+func (c *call) gather(f *sys.FD, h msghdr.Header) ([]byte, error) {
+	list, err := h.Pieces(c)
 	if err != nil {
 		return nil, err
 	}
-	if total > maxData {
-		if typ, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_TYPE); err != nil || typ != unix.SOCK_STREAM {
-			return nil, unix.EMSGSIZE
-		}
-	}
-	var data []byte
-	for _, p := range list {
-		part, err := c.Bytes(p.base, int(min(p.len, maxData-uint64(len(data)))))
-		if err != nil {
-			return nil, err
-		}
-		data = append(data, part...)
-	}
-	return data, nil
+	typ, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_TYPE)
+	return msghdr.Gather(c, list, err == nil && typ == unix.SOCK_STREAM)
 }
 
 // passOn puts our copies of the caller's descriptors, or what stands for limited
 // ones, in the place of their numbers in control. Credentials are the kernel's to
 // check against who sends, which would be this process.
 func (c *call) passOn(control []byte) (passed []*sys.FD, err error) {
-	err = eachControl(control, func(level, typ uint32, body []byte) error {
+	err = msghdr.EachControl(control, func(level, typ uint32, body []byte) error {
 		switch {
 		case level != unix.SOL_SOCKET:
 			return nil
@@ -273,24 +214,6 @@ func (c *call) passable(fd int32) (*sys.FD, error) {
 	return c.w.tokens.wrap(f, caps, c.p)
 }
 
-const controlHeader = 16 // struct cmsghdr
-
-// eachControl calls f for each message in a control buffer, by the kernel's rules.
-func eachControl(buf []byte, f func(level, typ uint32, body []byte) error) error {
-	for len(buf) >= controlHeader {
-		n := binary.NativeEndian.Uint64(buf)
-		if n < controlHeader || n > uint64(len(buf)) {
-			return unix.EINVAL
-		}
-		err := f(binary.NativeEndian.Uint32(buf[8:]), binary.NativeEndian.Uint32(buf[12:]), buf[controlHeader:n])
-		if err != nil {
-			return err
-		}
-		buf = buf[min((n+7)&^7, uint64(len(buf))):]
-	}
-	return nil
-}
-
 const noRoom = "a message without room for descriptors, or on a socket that brings none, brings nothing that could be used"
 
 // receiveMessage receives for the caller where descriptors may come.
@@ -312,8 +235,8 @@ func (c *call) receive(flags, count int) supervisor.Result {
 	t := c.table()
 	s, limited := t.Slot(int(c.Fd(0)))
 	t.Unlock()
-	h, err := c.header(c.Arg(1))
-	if !limited && (err != nil && !errors.Is(err, notify.ErrGone) || h.controlLen == 0 || h.control == 0) {
+	h, err := msghdr.Read(c, c.Arg(1))
+	if !limited && (err != nil && !errors.Is(err, notify.ErrGone) || h.ControlLen == 0 || h.Control == 0) {
 		return c.goOn(only(c.Fd(0)), noRoom)
 	}
 	if err != nil {
@@ -328,12 +251,12 @@ func (c *call) receive(flags, count int) supervisor.Result {
 	}
 	defer f.Close()
 	domain, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if h.controlLen == 0 || h.control == 0 || err != nil || domain != unix.AF_UNIX {
+	if h.ControlLen == 0 || h.Control == 0 || err != nil || domain != unix.AF_UNIX {
 		return c.goOn(only(c.Fd(0)), noRoom)
 	}
 	n, err := c.receiveOne(f, h, flags)
 	if err == nil && c.Name == "recvmmsg" {
-		err = c.Write(c.Arg(1)+headerSize, binary.NativeEndian.AppendUint32(nil, uint32(n)))
+		err = c.Write(c.Arg(1)+msghdr.Size, binary.NativeEndian.AppendUint32(nil, uint32(n)))
 		n = 1
 	}
 	if err != nil {
@@ -342,13 +265,13 @@ func (c *call) receive(flags, count int) supervisor.Result {
 	return supervisor.Value(int64(n))
 }
 
-func (c *call) receiveOne(f *sys.FD, h header, flags int) (int, error) {
-	list, total, err := c.piecesOf(h)
+func (c *call) receiveOne(f *sys.FD, h msghdr.Header, flags int) (int, error) {
+	list, err := h.Pieces(c)
 	if err != nil {
 		return 0, err
 	}
-	data := make([]byte, min(total, maxData))
-	control := make([]byte, min(h.controlLen, maxControl))
+	data := make([]byte, msghdr.Room(list))
+	control := make([]byte, h.ControlRoom())
 	var m sys.Received
 	c.Yield()
 	err = c.Blocking(func() (err error) {
@@ -370,26 +293,26 @@ func (c *call) receiveOne(f *sys.FD, h header, flags int) (int, error) {
 }
 
 // deliver writes what was received to where the caller wants it.
-func (c *call) deliver(addr uint64, h header, list []piece, data, control []byte, m sys.Received) error {
+func (c *call) deliver(addr uint64, h msghdr.Header, list []msghdr.Piece, data, control []byte, m sys.Received) error {
 	for _, p := range list {
-		n := min(p.len, uint64(len(data)))
+		n := min(p.Len, uint64(len(data)))
 		if n == 0 {
 			continue
 		}
-		if err := c.Write(p.base, data[:n]); err != nil {
+		if err := c.Write(p.Base, data[:n]); err != nil {
 			return err
 		}
 		data = data[n:]
 	}
-	if h.name != 0 {
-		if err := c.Write(h.name, m.Name[:min(len(m.Name), int(h.nameLen))]); err != nil {
+	if h.Name != 0 {
+		if err := c.Write(h.Name, m.Name[:min(len(m.Name), int(h.NameLen))]); err != nil {
 			return err
 		}
 		if err := c.Write(addr+8, binary.NativeEndian.AppendUint32(nil, uint32(len(m.Name)))); err != nil {
 			return err
 		}
 	}
-	if err := c.Write(h.control, control); err != nil {
+	if err := c.Write(h.Control, control); err != nil {
 		return err
 	}
 	tail := binary.NativeEndian.AppendUint64(nil, uint64(len(control)))
@@ -409,7 +332,7 @@ func (c *call) takeOver(control []byte, cloexec bool) (out []byte, cut bool, err
 		return nil, false, err
 	}
 	defer t.Unlock()
-	err = eachControl(control, func(level, typ uint32, body []byte) error {
+	err = msghdr.EachControl(control, func(level, typ uint32, body []byte) error {
 		if level == unix.SOL_SOCKET && (typ == unix.SCM_RIGHTS || typ == scmPidfd) {
 			had := len(body)
 			n, err := c.takeNumbers(t, body, cloexec)
@@ -423,7 +346,7 @@ func (c *call) takeOver(control []byte, cloexec bool) (out []byte, cut bool, err
 				return nil
 			}
 		}
-		out = binary.NativeEndian.AppendUint64(out, uint64(controlHeader+len(body)))
+		out = binary.NativeEndian.AppendUint64(out, uint64(msghdr.ControlSize+len(body)))
 		out = binary.NativeEndian.AppendUint32(out, level)
 		out = binary.NativeEndian.AppendUint32(out, typ)
 		out = append(out, body...)
@@ -454,7 +377,7 @@ func (c *call) unsent(limited bool) (*fdtable.Table, error) {
 
 // eachDescriptor calls f for our descriptors in a control buffer that we received.
 func eachDescriptor(control []byte, f func(fd int)) {
-	_ = eachControl(control, func(level, typ uint32, body []byte) error {
+	_ = msghdr.EachControl(control, func(level, typ uint32, body []byte) error {
 		for at := 0; level == unix.SOL_SOCKET && (typ == unix.SCM_RIGHTS || typ == scmPidfd) && at+4 <= len(body); at += 4 {
 			if fd := int(int32(binary.NativeEndian.Uint32(body[at:]))); fd >= 0 {
 				f(fd)

@@ -77,6 +77,13 @@ func infoFlags(proc *sys.FD, thread string, num int32, object int) (int, error) 
 	return theirs.flags, nil
 }
 
+// SlotFlags returns the flags of the caller's descriptor fd, as proc tells them: those
+// of the open file, and whether the number is closed on exec.
+func (c *Call) SlotFlags(fd int) (int, error) {
+	info, err := readInfo(c.Proc(), strconv.Itoa(c.TID()), fd)
+	return info.flags, err
+}
+
 // fdInfo is what /proc/PID/fdinfo says about a descriptor.
 type fdInfo struct {
 	flags        int

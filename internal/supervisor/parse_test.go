@@ -173,41 +173,6 @@ func FuzzUnixName(f *testing.F) {
 	})
 }
 
-func FuzzControl(f *testing.F) {
-	f.Add(unix.UnixRights(1, 2, 3))
-	f.Add([]byte{16, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, buf []byte) {
-		total := 0
-		err := eachControl(buf, func(_, _ uint32, body []byte) error {
-			total += cmsgHeader + len(body)
-			return nil
-		})
-		if total > len(buf) {
-			t.Errorf("%d bytes out of %d", total, len(buf))
-		}
-		if err != nil && !errors.Is(err, unix.EINVAL) {
-			t.Errorf("error %v", err)
-		}
-	})
-}
-
-func TestControlAgreesWithTheLibrary(t *testing.T) {
-	buf := append(unix.UnixRights(5, 6, 7), unix.UnixRights(8)...)
-	var got []int
-	err := eachControl(buf, func(level, typ uint32, body []byte) error {
-		if level != unix.SOL_SOCKET || typ != unix.SCM_RIGHTS {
-			t.Errorf("level %d, type %d", level, typ)
-		}
-		for ; len(body) >= 4; body = body[4:] {
-			got = append(got, int(binary.NativeEndian.Uint32(body)))
-		}
-		return nil
-	})
-	if err != nil || !reflect.DeepEqual(got, []int{5, 6, 7, 8}) {
-		t.Errorf("%v, %v", got, err)
-	}
-}
-
 // The set of bound sockets never grows beyond its bound and forgets the oldest
 // first.
 func TestRecentForgetsTheOldest(t *testing.T) {

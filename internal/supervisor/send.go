@@ -2,21 +2,13 @@ package supervisor
 
 import (
 	"encoding/binary"
-	"errors"
 
+	"github.com/capsicum-go/capsicum/internal/msghdr"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
-const (
-	maxData    = 1 << 20 // of one message; a longer one is cut or refused as its type allows
-	maxControl = 20 << 10
-	maxRights  = 253  // SCM_MAX_FD
-	maxIov     = 1024 // UIO_MAXIOV
-	msghdrSize = 56
-	mmsghdr    = 64
-	cmsgHeader = 16
-)
+const maxRights = 253 // SCM_MAX_FD
 
 // message is one message, copied from the caller once.
 type message struct {
@@ -46,7 +38,7 @@ func sendtoCall(c *Call) Result {
 		}
 		m.addr = &a
 	}
-	if m.data, err = c.gather([]iovec{{c.Arg(1), c.Arg(2)}}, s); err != nil {
+	if m.data, err = msghdr.Gather(c, []msghdr.Piece{{Base: c.Arg(1), Len: c.Arg(2)}}, s.typ == unix.SOCK_STREAM); err != nil {
 		return Fail(err)
 	}
 	n, err := c.send(s, &m, int(c.Int(3)))
@@ -99,30 +91,6 @@ func (c *Call) RaisePipe() {
 	}
 }
 
-// iovec is a piece of the caller's memory.
-type iovec struct{ base, len uint64 }
-
-// gather copies the pieces in order. A datagram that is too long is EMSGSIZE; a
-// stream takes what fits and says so.
-func (c *Call) gather(list []iovec, s *socket) ([]byte, error) {
-	var data []byte
-	for _, v := range list {
-		room := uint64(maxData - len(data))
-		if v.len > room {
-			if s.typ != unix.SOCK_STREAM {
-				return nil, unix.EMSGSIZE
-			}
-			v.len = room
-		}
-		piece, err := c.Bytes(v.base, int(v.len))
-		if err != nil {
-			return nil, err
-		}
-		data = append(data, piece...)
-	}
-	return data, nil
-}
-
 func sendmsgCall(c *Call) Result {
 	s, err := c.socket(c.Fd(0))
 	if err != nil {
@@ -144,13 +112,13 @@ func sendmmsgCall(c *Call) Result {
 		return Fail(err)
 	}
 	defer s.Close()
-	count := min(uint32(c.Arg(2)), maxIov)
+	count := min(uint32(c.Arg(2)), msghdr.MaxEntries)
 	sent := uint32(0)
 	for ; sent < count; sent++ {
-		at := c.Arg(1) + uint64(sent)*mmsghdr
+		at := c.Arg(1) + uint64(sent)*msghdr.EntrySize
 		n, err := c.sendmsgAt(s, at, int(c.Int(3)))
 		if err == nil {
-			err = c.Write(at+msghdrSize, binary.NativeEndian.AppendUint32(nil, uint32(n)))
+			err = c.Write(at+msghdr.Size, binary.NativeEndian.AppendUint32(nil, uint32(n)))
 		}
 		if err != nil && sent == 0 {
 			return Fail(err)
@@ -165,7 +133,7 @@ func sendmmsgCall(c *Call) Result {
 // sendmsgAt copies the struct msghdr at addr and all it points to, and sends
 // the copy.
 func (c *Call) sendmsgAt(s *socket, addr uint64, flags int) (int, error) {
-	h, err := c.Bytes(addr, msghdrSize)
+	h, err := msghdr.Read(c, addr)
 	if err != nil {
 		return 0, err
 	}
@@ -177,29 +145,24 @@ func (c *Call) sendmsgAt(s *socket, addr uint64, flags int) (int, error) {
 	return c.send(s, m, flags)
 }
 
-func (c *Call) readMessage(s *socket, h []byte) (*message, error) {
-	word := func(at int) uint64 { return binary.NativeEndian.Uint64(h[at:]) }
+func (c *Call) readMessage(s *socket, h msghdr.Header) (*message, error) {
 	m := new(message)
-	if nameLen := int32(binary.NativeEndian.Uint32(h[8:])); word(0) != 0 && nameLen != 0 {
+	if h.Name != 0 && h.NameLen != 0 {
 		// The kernel cuts an over-long length here, other than for sendto.
-		a, err := c.sockaddr(word(0), min(nameLen, sys.SockaddrMax))
+		a, err := c.sockaddr(h.Name, min(h.NameLen, sys.SockaddrMax))
 		if err != nil {
 			return nil, err
 		}
 		m.addr = &a
 	}
-	list, err := c.iovecs(word(16), word(24))
+	list, err := h.Pieces(c)
 	if err != nil {
 		return nil, err
 	}
-	if m.data, err = c.gather(list, s); err != nil {
+	if m.data, err = msghdr.Gather(c, list, s.typ == unix.SOCK_STREAM); err != nil {
 		return nil, err
 	}
-	controlLen := word(40)
-	if controlLen > maxControl {
-		return nil, unix.ENOBUFS
-	}
-	if m.control, err = c.Bytes(word(32), int(controlLen)); err != nil {
+	if m.control, err = h.Controls(c); err != nil {
 		return nil, err
 	}
 	if err := c.translate(m); err != nil {
@@ -209,26 +172,11 @@ func (c *Call) readMessage(s *socket, h []byte) (*message, error) {
 	return m, nil
 }
 
-func (c *Call) iovecs(base, count uint64) ([]iovec, error) {
-	if count > maxIov {
-		return nil, unix.EMSGSIZE
-	}
-	raw, err := c.Bytes(base, int(count)*16)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]iovec, count)
-	for i := range list {
-		list[i] = iovec{binary.NativeEndian.Uint64(raw[i*16:]), binary.NativeEndian.Uint64(raw[i*16+8:])}
-	}
-	return list, nil
-}
-
 // translate puts copies of the caller's descriptors in place of its numbers.
 // Credentials are refused: the kernel ties them to the process that sends, and
 // that would be this one.
 func (c *Call) translate(m *message) error {
-	return eachControl(m.control, func(level, typ uint32, body []byte) error {
+	return msghdr.EachControl(m.control, func(level, typ uint32, body []byte) error {
 		switch {
 		case level != unix.SOL_SOCKET:
 			return nil
@@ -247,24 +195,4 @@ func (c *Call) translate(m *message) error {
 		}
 		return nil
 	})
-}
-
-var errControl = errors.New("malformed control message")
-
-// eachControl calls f for each message in a control buffer, by the kernel's
-// rules: a header that reaches beyond the buffer is EINVAL, too little for a
-// header ends it.
-func eachControl(buf []byte, f func(level, typ uint32, body []byte) error) error {
-	for len(buf) >= cmsgHeader {
-		n := binary.NativeEndian.Uint64(buf)
-		if n < cmsgHeader || n > uint64(len(buf)) {
-			return errors.Join(unix.EINVAL, errControl)
-		}
-		err := f(binary.NativeEndian.Uint32(buf[8:]), binary.NativeEndian.Uint32(buf[12:]), buf[cmsgHeader:n])
-		if err != nil {
-			return err
-		}
-		buf = buf[min((n+7)&^7, uint64(len(buf))):]
-	}
-	return nil
 }
