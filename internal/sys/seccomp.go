@@ -3,7 +3,6 @@ package sys
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -71,77 +70,6 @@ func ProbeNotify() error {
 	return nil
 }
 
-// ListenerFlags returns the flags to install a filter with that has a listener,
-// for installing it between fork and exec: with the flag that lets only fatal
-// signals interrupt a received call where the kernel knows it. A filter that is
-// not there tells: EFAULT comes after the flags were understood.
-func ListenerFlags() (int, error) {
-	if err := ProbeNotify(); err != nil {
-		return 0, err
-	}
-	flags := unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-	if _, err := setFilter(nil, uintptr(flags)); errors.Is(err, unix.EINVAL) {
-		flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
-	}
-	return flags, nil
-}
-
-// Installed tells what InstallFilter got from the kernel.
-type Installed struct {
-	Listener *FD // nil when no listener was asked for
-	// WaitKillable is false before Linux 5.19: a signal then takes a caller out
-	// of its wait after the call was received, and the call is asked again.
-	WaitKillable bool
-}
-
-// InstallFilter puts prog on the calling thread, which must be locked to its
-// goroutine and must not be able to gain privileges by exec. With listener it
-// asks for a notification descriptor, and for the flag that lets only fatal
-// signals interrupt a received call where the kernel knows it.
-func InstallFilter(prog []unix.SockFilter, listener bool) (Installed, error) {
-	if len(prog) == 0 || len(prog) > unix.BPF_MAXINSNS {
-		return Installed{}, fmt.Errorf("install seccomp filter of %d instructions: %w", len(prog), unix.EINVAL)
-	}
-	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	defer runtime.KeepAlive(prog)
-	if !listener {
-		_, err := setFilter(&fprog, 0)
-		return Installed{}, err
-	}
-	if err := ProbeNotify(); err != nil {
-		return Installed{}, err
-	}
-	const base = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
-	n, err := setFilter(&fprog, base|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
-	if err == nil {
-		return Installed{Listener: NewFD(n), WaitKillable: true}, nil
-	}
-	if !errors.Is(err, unix.EINVAL) {
-		return Installed{}, err
-	}
-	n, err = setFilter(&fprog, base)
-	if err != nil {
-		return Installed{}, err
-	}
-	return Installed{Listener: NewFD(n)}, nil
-}
-
-// HasWaitKillable reports whether the kernel can keep signals that are not
-// fatal away from a caller whose notification was received (Linux 5.19). A flag
-// it does not know is refused before the missing program is.
-func HasWaitKillable() bool {
-	_, err := setFilter(nil, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
-	return errors.Is(err, unix.EFAULT)
-}
-
-func setFilter(prog *unix.SockFprog, flags uintptr) (int, error) {
-	n, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(prog)))
-	if e != 0 {
-		return -1, fmt.Errorf("install seccomp filter: %w", e)
-	}
-	return int(n), nil
-}
-
 // NotifRecv waits for the next notification. EINTR and ENOENT (the caller died
 // while its notification was on the way) are the caller's to handle. The
 // kernel insists on n being zero.
@@ -183,27 +111,6 @@ func errnoErr(e unix.Errno) error {
 		return e
 	}
 	return nil
-}
-
-// InstallListener is [InstallAll] for a filter that asks; it returns the number of
-// the notification descriptor.
-func InstallListener(prog []unix.SockFilter) (int, error) {
-	if len(prog) == 0 || len(prog) > unix.BPF_MAXINSNS {
-		return -1, fmt.Errorf("install seccomp filter of %d instructions: %w", len(prog), unix.EINVAL)
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return -1, fmt.Errorf("give up new privileges: %w", err)
-	}
-	flags, err := ListenerFlags()
-	if err != nil {
-		return -1, err
-	}
-	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	defer runtime.KeepAlive(prog)
-	// A thread with a filter of its own is ESRCH: the result is a descriptor.
-	return setFilter(&fprog, uintptr(flags)|unix.SECCOMP_FILTER_FLAG_TSYNC|unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH)
 }
 
 // CloseCookie in the second argument of close(2), which the kernel does not look
