@@ -109,14 +109,14 @@ func (c *call) globalPlace(name string) (*place, error) {
 	return p, nil
 }
 
-// openat opens name, as the caller.
-func (p *place) openat(c *call, name string, flags, mode, resolve uint64) (*sys.FD, error) {
+// reach opens what name means, without access to it, as the caller.
+func (p *place) reach(c *call, name string, flags uint64) (*sys.FD, error) {
 	if strings.ContainsRune(name, 0) {
 		return nil, unix.EINVAL
 	}
 	var n int
-	err := c.AsCreator(func() (err error) {
-		n, err = sys.Open(p.Int(), name, flags, mode, p.resolve|resolve)
+	err := c.As(func() (err error) {
+		n, err = sys.Open(p.Int(), name, unix.O_PATH|flags, 0, p.resolve)
 		return err
 	})
 	if err != nil {
@@ -161,13 +161,12 @@ func (p *place) leaves(err error) error {
 	return err
 }
 
-// object opens what name means, without access to it.
+// object is what name means: a symbolic link itself only if none is followed.
 func (p *place) object(c *call, name string, follow bool) (*sys.FD, error) {
-	flags := uint64(unix.O_PATH)
-	if !follow {
-		flags |= unix.O_NOFOLLOW
+	if follow {
+		return p.reach(c, name, 0)
 	}
-	return p.openat(c, name, flags, 0, 0)
+	return p.reach(c, name, unix.O_NOFOLLOW)
 }
 
 // parent opens the directory that the last component of name is in, and returns
@@ -195,7 +194,7 @@ func (p *place) parent(c *call, name string) (*sys.FD, string, error) {
 	if dir == "" {
 		dir = "."
 	}
-	f, err := p.openat(c, dir, unix.O_PATH|unix.O_DIRECTORY, 0, 0)
+	f, err := p.reach(c, dir, unix.O_DIRECTORY)
 	return f, last, err
 }
 
