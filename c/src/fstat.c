@@ -35,7 +35,10 @@ static void procdesc(int fd, struct stat *st)
 
 static int kernel_fstat(int fd, struct stat *st)
 {
-	long r = CALL2(SYS_fstat, fd, st);
+	long r;
+	do /* a signal that interrupts the question is nothing that callers expect */
+		r = CALL2(SYS_fstat, fd, st);
+	while (r == -EINTR);
 	if (r < 0) {
 		errno = (int)-r;
 		return -1;

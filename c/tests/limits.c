@@ -1,7 +1,10 @@
 /* Rights, ioctl commands and fcntl commands of descriptors. */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <termios.h>
 
 #include "check.h"
@@ -208,7 +211,44 @@ static void many(void)
 	}
 }
 
+static volatile sig_atomic_t ticks;
+
+static void tick(int signal)
+{
+	(void)signal;
+	ticks++;
+}
+
+/*
+ * A call that never ends with EINTR does not either when a supervisor is asked about
+ * it, and a handler interrupts that.
+ */
+static void interrupted(void)
+{
+	struct sigaction act;
+	struct itimerval often = {{0, 40}, {0, 40}}, never = {{0, 0}, {0, 0}};
+	struct stat st;
+	memset(&act, 0, sizeof act);
+	act.sa_handler = tick;
+	int fd = scratch(), status;
+	SUCCEEDS(limit(fd, CAP_FSTAT, 0ULL));
+	SUCCEEDS(sigaction(SIGALRM, &act, NULL));
+	SUCCEEDS(setitimer(ITIMER_REAL, &often, NULL));
+	while (ticks < 2000)
+		SUCCEEDS(fstat(fd, &st));
+	for (int i = 0; i < 20; i++) {
+		pid_t child = fork();
+		SUCCEEDS(child);
+		if (child == 0)
+			_exit(0);
+		while (waitpid(child, &status, 0) < 0)
+			CHECK(errno == EINTR);
+		CHECK(status == 0);
+	}
+	SUCCEEDS(setitimer(ITIMER_REAL, &never, NULL));
+}
+
 const struct test_case limit_cases[] = {
 	{"limits", limits}, {"wrong", wrong}, {"ioctls", ioctls}, {"fcntls", fcntls}, {"streams", streams},
-	{"closed streams", closed_streams}, {"helpers", helpers}, {"many", many}, {NULL, NULL},
+	{"closed streams", closed_streams}, {"helpers", helpers}, {"many", many}, {"interrupted", interrupted}, {NULL, NULL},
 };
