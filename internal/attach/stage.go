@@ -75,7 +75,11 @@ func serve(p *page, pid int) error {
 	}
 	// Early: it takes a thread, and if there are none to be had there is no supervisor.
 	// One that can't report serves all the same.
-	go func() { _ = roster.Serve(w.Report) }()
+	go func() {
+		if s, err := roster.Bind(); err == nil {
+			_ = roster.Serve(s, w.Report)
+		}
+	}()
 	haveThreads()
 	s, err := supervisor.New(supervisor.Config{Options: options, Handlers: w.Handlers()})
 	if err != nil {

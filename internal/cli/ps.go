@@ -84,11 +84,9 @@ func (c *psCmd) pids() (list []int, err error) {
 }
 
 func newPsRow(p roster.Process) psRow {
-	row := psRow{PID: p.PID, UID: p.UID, Name: p.Name, Argv: p.Argv, Form: p.Form, Engine: p.Engine, Filters: p.Filters, Cut: p.Cut}
-	if p.Form == roster.Wrapped {
-		row.Front = p.By
-	} else {
-		row.Supervisor = p.By
+	row := psRow{
+		PID: p.PID, UID: p.UID, Name: p.Name, Argv: p.Argv, Form: p.Form, Engine: p.Engine, Supervisor: p.By, Front: p.Front,
+		Filters: p.Filters, Cut: p.Cut,
 	}
 	if p.Told {
 		row.Mode = &p.Mode
@@ -146,16 +144,17 @@ func (l psList) print(a *app) error {
 
 func (p psRow) form() string {
 	switch {
-	case p.Engine != "":
+	case p.Form == roster.Wrapped:
 		return string(p.Form) + ", " + p.Engine
+	case p.Engine != "":
+		return fmt.Sprintf("%s, %s by %d", roster.Wrapped, p.Form, p.Supervisor)
 	case p.Supervisor != 0:
 		return fmt.Sprintf("%s by %d", p.Form, p.Supervisor)
 	}
 	return string(p.Form)
 }
 
-// mode says whether the process is in capability mode. Who is wrapped or free is not,
-// unless it is inside a program that has entered.
+// mode says whether the process is in capability mode. Who is free is not.
 func (p psRow) mode() string {
 	switch {
 	case p.Mode == nil && p.Form == roster.Free:

@@ -82,6 +82,9 @@ func (f *front) handle(r report, pidfd *sys.FD) (done bool, status int, err erro
 		if err := f.answer(reportReady); err != nil {
 			return true, 0, err
 		}
+		if f.setup.Filter.Library {
+			f.children.beAsked()
+		}
 	case reportStopped:
 		ev := f.event("stopped")
 		ev.Signal = int(ws.StopSignal())

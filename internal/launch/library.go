@@ -1,6 +1,10 @@
 package launch
 
 import (
+	"os"
+	"strconv"
+	"strings"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/capmode"
@@ -8,6 +12,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/landlock"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/roster"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
@@ -71,6 +76,30 @@ func (c *children) linkPasses() bool {
 	return c.link.program > 2 && c.link.program < fdtable.FirstAsking
 }
 
+// beAsked gives the supervisor a socket with a name in the front's network namespace,
+// for those who ask what its programs have confined themselves to: names in its own
+// nobody else sees. No program of the sandbox has that socket: it goes straight to the
+// supervisor, when the program has been started. Where there is none the run goes on
+// all the same.
+func (c *children) beAsked() {
+	if !mappedByFront(c.engine) && ownLikeOthers() {
+		return
+	}
+	s, err := roster.Bind()
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	_ = c.front.send(report{Kind: reportAsked}, s.Int())
+}
+
+// ownLikeOthers reports whether our user looks, in a user namespace with only that one,
+// like any other: that one's supervisor could not tell who asks.
+func ownLikeOthers() bool {
+	text, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	return err != nil || strings.TrimSpace(string(text)) == strconv.Itoa(os.Geteuid())
+}
+
 // confine completes the configuration of a supervisor whose programs may confine
 // themselves.
 func (sb *sandbox) confine(c *supervisor.Config) error {
@@ -78,6 +107,8 @@ func (sb *sandbox) confine(c *supervisor.Config) error {
 	if err != nil {
 		return err
 	}
+	// One that can't report serves all the same.
+	go func() { _ = roster.Serve(<-sb.asked, w.Report) }()
 	c.Handlers = w.Within(supervisor.Handlers(sb.setup.Engine))
 	if sb.rules != 0 {
 		c.Rules = sys.NewFD(sb.rules)

@@ -78,7 +78,7 @@ func second(o orders) int {
 	if err != nil {
 		return o.refuse(err)
 	}
-	sb := &sandbox{orders: o, setup: s, pid: pid, engine: engines[s.Engine](s.State)}
+	sb := &sandbox{orders: o, setup: s, pid: pid, engine: engines[s.Engine](s.State), asked: make(chan *sys.FD, 1)}
 	go func() {
 		// Without answers the program would hang in its next asking call.
 		if err := sb.serve(); err != nil {
@@ -112,7 +112,8 @@ type sandbox struct {
 	orders
 	setup  *setup
 	engine engine
-	pid    int // the program
+	pid    int          // the program
+	asked  chan *sys.FD // a socket of package roster, if there is one
 
 	lingering atomic.Bool // the program has ended, and its orphans may go on
 }
@@ -163,9 +164,14 @@ func (sb *sandbox) serve() error {
 }
 
 // watch returns, and ends the sandbox, when the front is gone before the
-// program: nobody is left to hear how that ends.
+// program: nobody is left to hear how that ends. All that the front says is where
+// we are asked.
 func (sb *sandbox) watch() {
-	_, _, _ = sb.ctl.receive() // the front says nothing more
+	for r, fd, err := sb.ctl.receive(); err == nil; r, fd, err = sb.ctl.receive() {
+		if r.Kind == reportAsked && fd.Valid() {
+			sb.asked <- fd
+		}
+	}
 	if !sb.lingering.Load() {
 		sb.abandon()
 	}

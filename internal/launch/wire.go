@@ -96,7 +96,7 @@ func parseSetup(b []byte) (s *setup, pid int, err error) {
 }
 
 // report is what one half tells the other, one packet each. A started report
-// carries a pidfd of the program.
+// carries a pidfd of the program, an asked report a socket.
 type report struct {
 	Kind        reportKind
 	Status      uint32 // wait status of the program
@@ -108,11 +108,12 @@ type report struct {
 
 type reportKind uint8
 
-// From the front come heard and ready, from init and the supervisor the others.
+// From the front come heard, ready and asked, from init and the supervisor the others.
 const (
 	reportStarted reportKind = iota + 1 // the program is about to be executed
 	reportHeard                         // the answer to started: the front knows the program
 	reportReady                         // the setup is written
+	reportAsked                         // where the supervisor is asked, attached: a socket of package roster
 	reportStopped
 	reportContinued
 	reportExited
@@ -165,11 +166,11 @@ func newChannel() (front, stage channel, err error) {
 	return channel{fds[0]}, channel{fds[1]}, nil
 }
 
-// send writes one report, with pidfd attached unless it is negative.
-func (c channel) send(r report, pidfd int) error {
+// send writes one report, with fd attached unless it is negative.
+func (c channel) send(r report, fd int) error {
 	var oob []byte
-	if pidfd >= 0 {
-		oob = unix.UnixRights(pidfd)
+	if fd >= 0 {
+		oob = unix.UnixRights(fd)
 	}
 	return sys.Retry(func() error { return unix.Sendmsg(c.fd, r.encode(), oob, nil, unix.MSG_NOSIGNAL) })
 }
@@ -191,15 +192,15 @@ func (c channel) receive() (report, *sys.FD, error) {
 	if n == 0 {
 		return report{}, nil, io.EOF
 	}
-	var pidfd *sys.FD
+	var fd *sys.FD
 	if fds := attached(oob[:oobn]); len(fds) > 0 {
-		pidfd = fds[0]
+		fd = fds[0]
 	}
 	r, err := decodeReport(buf[:n])
 	if err != nil {
-		return report{}, nil, errors.Join(err, pidfd.Close())
+		return report{}, nil, errors.Join(err, fd.Close())
 	}
-	return r, pidfd, nil
+	return r, fd, nil
 }
 
 // attached takes the descriptors out of a control message.

@@ -20,7 +20,7 @@ type Form string
 // sandbox.
 const (
 	Wrapped    Form = "run"        // by capsicum run
-	Supervised Form = "supervised" // by itself, with a supervisor
+	Supervised Form = "supervised" // by itself, with a supervisor, which may be that of capsicum run
 	Static     Form = "static"     // by itself, with filters alone
 	Unknown    Form = "unknown"
 	Free       Form = "none" // not at all
@@ -34,8 +34,9 @@ type Process struct {
 	Argv    []string
 	Form    Form
 	Filters int
-	By      int    // the supervisor, or the front of capsicum run; 0 where that can't be told
-	Engine  string // of capsicum run
+	By      int    // the supervisor; 0 where that can't be told
+	Front   int    // of capsicum run; 0 if there is none
+	Engine  string // of capsicum run; "" if there is none
 
 	// What the supervisor tells, if it does.
 	Told    bool
@@ -84,7 +85,10 @@ func look(root proc, pids []int) ([]Process, error) {
 	}
 	wanted := map[int]bool{}
 	for pid, p := range list {
-		if len(p.argv) == 2 && p.argv[0] == SupervisorName {
+		switch init, _ := v.wrapper(p); {
+		case p.isInit():
+			wanted[pid] = true
+		case init == nil && len(p.argv) == 2 && p.argv[0] == SupervisorName:
 			wanted[pid] = true
 			v.follow(p)
 		}
@@ -149,30 +153,36 @@ func (v *view) follow(supervisor *seen) {
 // describe says what is known of a process.
 func (v *view) describe(p *seen) Process {
 	d := Process{PID: p.pid, UID: p.uid, Name: p.name, Argv: p.argv, Filters: p.filters, Form: Free}
-	if t, ok := v.told[p.pid]; ok {
-		d.Form, d.By, d.Mode, d.Cut = Supervised, t.by, t.Mode, t.cut
-		v.name(&d, t.Limited)
-		return d
-	}
 	if p.filters == 0 {
 		return d
 	}
-	if init, front := v.wrapper(p); init != nil {
-		d.Form, d.By, d.Engine = Wrapped, front, "landlock"
+	init, front := v.wrapper(p)
+	if init != nil {
+		d.Form, d.Front, d.Engine = Wrapped, front, "landlock"
 		if outer := v.list[front]; outer != nil && len(init.inner) > len(outer.inner) {
 			d.Engine = "namespaces"
 		}
+	}
+	if t, ok := v.told[p.pid]; ok {
+		d.Cut = t.cut
+		v.tell(&d, t.by, t.Mode, t.Limited)
 		return d
 	}
 	label := v.root.label(p.pid)
-	if by := v.supervisorOf(p); by != 0 || label != 0 {
-		d.Form, d.By = Supervised, by
-		for _, u := range v.unborn[by] {
-			if u.Label == label {
-				d.Mode = u.Free >= 0 && p.filters > u.Free
-				v.name(&d, u.Limited)
-			}
+	by := v.supervisorOf(p)
+	if init != nil {
+		by = init.pid
+	}
+	for _, u := range v.unborn[by] {
+		if u.Label == label {
+			v.tell(&d, by, u.Free >= 0 && p.filters > u.Free, u.Limited)
 		}
+	}
+	if d.Form != Free {
+		return d
+	}
+	if by != 0 || label != 0 {
+		d.Form, d.By = Supervised, by
 		return d
 	}
 	d.Form = Unknown
@@ -182,13 +192,17 @@ func (v *view) describe(p *seen) Process {
 	return d
 }
 
-// name adds what is limited, and open.
-func (v *view) name(d *Process, limited []Descriptor) {
-	d.Told = true
+// tell adds what a supervisor says, and of what is limited only what is open. That of
+// a run tells of those who have not confined themselves, too.
+func (v *view) tell(d *Process, by int, mode bool, limited []Descriptor) {
+	d.Told, d.Mode = true, mode
 	for _, l := range limited {
 		if name, open := v.root.file(d.PID, l.FD); open {
 			d.Limited = append(d.Limited, File{l, name})
 		}
+	}
+	if d.Form != Wrapped || d.Mode || len(d.Limited) > 0 {
+		d.Form, d.By = Supervised, by
 	}
 }
 
@@ -220,6 +234,12 @@ func (v *view) wrapper(p *seen) (init *seen, front int) {
 
 // wrapSupervisor is argv[0] of a sandbox's supervisor.
 const wrapSupervisor = "capsicum: supervisor"
+
+// isInit reports whether a process is the supervisor of a sandbox with a pid namespace
+// of its own: whose first process nothing in it can be.
+func (p *seen) isInit() bool {
+	return len(p.argv) == 2 && p.argv[0] == wrapSupervisor && len(p.inner) > 1 && p.inner[len(p.inner)-1] == 1
+}
 
 // isProgram reports whether a process runs capsicum, by name: what it runs can't be
 // looked at by its own user.

@@ -95,7 +95,7 @@ func TestForms(t *testing.T) {
 	}
 	got := map[int]string{}
 	for _, p := range found {
-		got[p.PID] = fmt.Sprintf("%s %d %s", p.Form, p.By, p.Engine)
+		got[p.PID] = fmt.Sprintf("%s %d %s", p.Form, p.By+p.Front, p.Engine)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -1,9 +1,10 @@
 // Package roster is what is known of confined processes from outside: which there
 // are, which form each has, and what its supervisor tells of it.
 //
-// A supervisor listens on a socket whose name is in the network namespace that it
-// shares with its program, and writes an [Answer] to whoever connects and is the
-// same user or root. It reads nothing, so there is nothing to send it.
+// A supervisor listens on a socket whose name is in the network namespace where its
+// program, or the run that it is in, was started, and writes an [Answer] to whoever
+// connects and is the same user or root. It reads nothing, so there is nothing to send
+// it.
 package roster
 
 import (

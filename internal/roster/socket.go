@@ -2,12 +2,12 @@ package roster
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -31,28 +31,35 @@ const (
 	maxNames = 1 << 16
 )
 
-// Serve answers whoever connects, and may know, with what list returns. It comes back
-// only when it can't.
-func Serve(list func() Answer) error {
+// Bind makes a supervisor's socket, with a name in the network namespace of whoever
+// calls this.
+func Bind() (*sys.FD, error) {
 	n, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("make socket: %w", err)
+		return nil, fmt.Errorf("make socket: %w", err)
 	}
 	s := sys.NewFD(n)
-	defer s.Close()
 	var unknown [8]byte
-	if _, err := unix.Getrandom(unknown[:], unix.GRND_NONBLOCK); err != nil {
-		return fmt.Errorf("name socket: %w", err)
+	if _, err = unix.Getrandom(unknown[:], unix.GRND_NONBLOCK); err == nil {
+		err = unix.Bind(n, &unix.SockaddrUnix{Name: prefix + hex.EncodeToString(unknown[:])})
 	}
-	if err := unix.Bind(n, &unix.SockaddrUnix{Name: prefix + hex.EncodeToString(unknown[:])}); err != nil {
-		return fmt.Errorf("name socket: %w", err)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("name socket: %w", err), s.Close())
 	}
-	if err := unix.Listen(n, backlog); err != nil {
+	return s, nil
+}
+
+// Serve answers whoever connects to s, which [Bind] has made, and may know, with what
+// list returns. It comes back only when it can't. It is the supervisor who calls it,
+// also where another process made s: the kernel tells everybody who listens.
+func Serve(s *sys.FD, list func() Answer) error {
+	defer s.Close()
+	if err := unix.Listen(s.Int(), backlog); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	for {
 		var c int
-		err := sys.Retry(func() (err error) { c, _, err = unix.Accept4(n, unix.SOCK_CLOEXEC); return err })
+		err := sys.Retry(func() (err error) { c, _, err = unix.Accept4(s.Int(), unix.SOCK_CLOEXEC); return err })
 		switch {
 		case err == nil:
 			reply(sys.NewFD(c), list)
@@ -132,36 +139,71 @@ func names() ([]string, error) {
 	return slices.Compact(list), nil
 }
 
-// askOne asks whoever listens under a name, if it is wanted: the kernel says who
-// listens.
+// askOne asks whoever listens under a name, if it is wanted.
 func askOne(name string, wanted map[int]bool) (int, Answer, error) {
-	n, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	who, text, err := hear(name, wanted, connect)
+	if err == nil && len(text) == 0 && os.Geteuid() == 0 && who.Uid != 0 {
+		// In a user namespace with only its own user root is a stranger. It may ask as
+		// that user.
+		who, text, err = hear(name, wanted, func(fd int, name string, until time.Time) error {
+			return as(who.Uid, func() error { return connect(fd, name, until) })
+		})
+	}
 	if err != nil {
 		return 0, Answer{}, err
+	}
+	a, err := Parse(text)
+	return int(who.Pid), a, err
+}
+
+// hear connects to a name, and reads what is said there if whoever listens is wanted:
+// the kernel says who does.
+func hear(name string, wanted map[int]bool, connect func(int, string, time.Time) error) (who *unix.Ucred, text []byte, err error) {
+	n, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
 	}
 	s := sys.NewFD(n)
 	defer s.Close()
 	deadline := time.Now().Add(patience)
+	if err := connect(n, name, deadline); err != nil {
+		return nil, nil, err
+	}
+	if who, err = unix.GetsockoptUcred(n, unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil || !wanted[int(who.Pid)] {
+		return nil, nil, errors.Join(err, errFormat)
+	}
+	text, err = io.ReadAll(io.LimitReader(&reader{n, deadline}, maxAnswer+1))
+	return who, text, err
+}
+
+// connect connects a socket, which others may do at the same time.
+func connect(fd int, name string, until time.Time) error {
 	for {
-		err := unix.Connect(n, &unix.SockaddrUnix{Name: name})
+		err := unix.Connect(fd, &unix.SockaddrUnix{Name: name})
+		if err != unix.EAGAIN && err != unix.EINTR || time.Now().After(until) {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
+// as calls f as another user, on a thread that ends with it.
+func as(uid uint32, f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		base, err := sys.ThreadIdentity()
 		if err == nil {
-			break
+			want := *base
+			want.EUID = uid
+			err = sys.Assume(base, &want)
 		}
-		if err != unix.EAGAIN && err != unix.EINTR || time.Now().After(deadline) {
-			return 0, Answer{}, err
+		if err == nil {
+			err = f()
 		}
-		time.Sleep(pause) // others ask it too
-	}
-	who, err := unix.GetsockoptUcred(n, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil || !wanted[int(who.Pid)] {
-		return 0, Answer{}, errors.Join(err, errFormat)
-	}
-	var text bytes.Buffer
-	if _, err := io.Copy(&text, io.LimitReader(&reader{n, deadline}, maxAnswer+1)); err != nil {
-		return 0, Answer{}, err
-	}
-	a, err := Parse(text.Bytes())
-	return int(who.Pid), a, err
+		done <- err
+	}()
+	return <-done
 }
 
 // reader reads until a deadline.

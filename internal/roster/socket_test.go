@@ -29,7 +29,11 @@ func TestMain(m *testing.M) {
 // serving answers from this process.
 func serving(t *testing.T, list func() Answer) {
 	t.Helper()
-	go func() { t.Error(Serve(list)) }()
+	s, err := Bind()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { t.Error(Serve(s, list)) }()
 	for range 500 {
 		if n, err := names(); err == nil && len(n) > 0 {
 			if answers, _ := ask(map[int]bool{os.Getpid(): true}); len(answers) > 0 {

@@ -54,6 +54,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(raceEnv); text != "" {
 		os.Exit(race(text))
 	}
+	if way := os.Getenv(toldEnv); way != "" {
+		os.Exit(told(way))
+	}
 	os.Exit(m.Run())
 }
 
