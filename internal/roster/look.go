@@ -83,17 +83,7 @@ func look(root proc, pids []int) ([]Process, error) {
 	if self := list[os.Getpid()]; self != nil {
 		v.own = self.name
 	}
-	wanted := map[int]bool{}
-	for pid, p := range list {
-		switch init, _ := v.wrapper(p); {
-		case p.isInit():
-			wanted[pid] = true
-		case init == nil && len(p.argv) == 2 && p.argv[0] == SupervisorName:
-			wanted[pid] = true
-			v.follow(p)
-		}
-	}
-	answers, err := ask(wanted)
+	answers, err := ask(v.wanted())
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("ask supervisors: %w", err)
 	}
@@ -101,7 +91,7 @@ func look(root proc, pids []int) ([]Process, error) {
 	var found []Process
 	if pids == nil {
 		for _, p := range list {
-			if d := v.describe(p); d.Form != Free && d.Form != Unknown {
+			if d := v.describe(p); !p.zombie && d.Form != Free && d.Form != Unknown {
 				found = append(found, d)
 			}
 		}
@@ -110,12 +100,32 @@ func look(root proc, pids []int) ([]Process, error) {
 	}
 	for _, pid := range pids {
 		p := list[pid]
-		if p == nil {
+		if p == nil || p.zombie {
 			return nil, fmt.Errorf("process %d: %w", pid, unix.ESRCH)
 		}
 		found = append(found, v.describe(p))
 	}
 	return found, nil
+}
+
+// wanted returns who is a supervisor, as it looks, and notes whom they were started
+// for. In a run there is none: who is called so there has called himself so.
+func (v *view) wanted() map[int]bool {
+	wanted := map[int]bool{}
+	for pid, p := range v.list {
+		named := len(p.argv) == 2 && p.argv[0] == SupervisorName
+		if !named && !p.isInit() {
+			continue
+		}
+		if init, _ := v.wrapper(p); init != nil {
+			continue
+		}
+		wanted[pid] = true
+		if named {
+			v.follow(p)
+		}
+	}
+	return wanted
 }
 
 // believe notes what was answered.
@@ -218,7 +228,8 @@ func (v *view) ancestors(p *seen, f func(*seen) bool) {
 
 // wrapper returns the init of the sandbox that p is in, and the number of the
 // process that was started as capsicum run. Init is a copy of that one, until it
-// becomes the supervisor.
+// becomes the supervisor. It is the outermost who looks like it: what a sandbox has in
+// it can look as it likes.
 func (v *view) wrapper(p *seen) (init *seen, front int) {
 	v.ancestors(p, func(q *seen) bool {
 		parent := v.list[q.parent]
@@ -227,7 +238,7 @@ func (v *view) wrapper(p *seen) (init *seen, front int) {
 		if asked || copied && q.filters < p.filters {
 			init, front = q, q.parent
 		}
-		return init != nil
+		return false
 	})
 	return init, front
 }

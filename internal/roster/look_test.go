@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // row is a process of a made-up /proc.
@@ -19,6 +20,7 @@ type row struct {
 	name, argv                string // words with blanks between
 	locks                     string
 	exe                       string
+	state                     string
 }
 
 func made(t *testing.T, rows []row) proc {
@@ -30,12 +32,10 @@ func made(t *testing.T, rows []row) proc {
 			t.Fatal(err)
 		}
 		mode := min(r.filters, 1) * 2
-		if r.locks == "" {
-			r.locks = "unlimited"
-		}
+		r.locks, r.state = cmp.Or(r.locks, "unlimited"), cmp.Or(r.state, "S (sleeping)")
 		for name, text := range map[string]string{
-			"status": fmt.Sprintf("Name:\t%s\nState:\tS (sleeping)\nPPid:\t%d\nUid:\t%d\t%[3]d\t%[3]d\t%[3]d\nNSpid:\t%d%s\nSeccomp:\t%d\nSeccomp_filters:\t%d\n",
-				r.name, r.parent, r.uid, r.pid, r.inner, mode, r.filters),
+			"status": fmt.Sprintf("Name:\t%s\nState:\t%s\nPPid:\t%d\nUid:\t%d\t%[4]d\t%[4]d\t%[4]d\nNSpid:\t%d%s\nSeccomp:\t%d\nSeccomp_filters:\t%d\n",
+				r.name, r.state, r.parent, r.uid, r.pid, r.inner, mode, r.filters),
 			"cmdline": strings.ReplaceAll(r.argv, "|", "\x00") + "\x00",
 			"limits":  "Limit Soft Hard\nMax file locks            " + r.locks + "            unlimited            locks\n",
 			"exe":     r.exe, "maps": "00400000-00500000 r-xp 0 00:00 1 /bin/" + r.name + "\n",
@@ -97,7 +97,7 @@ func TestForms(t *testing.T) {
 	for _, p := range found {
 		got[p.PID] = fmt.Sprintf("%s %d %s", p.Form, p.By+p.Front, p.Engine)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	confined, err := look(root, nil)
@@ -108,7 +108,7 @@ func TestForms(t *testing.T) {
 	for _, p := range confined {
 		listed = append(listed, p.PID)
 	}
-	if diff := cmp.Diff([]int{12, 13, 22, 40, 42, 43, 50, 70}, listed); diff != "" {
+	if diff := gocmp.Diff([]int{12, 13, 22, 40, 42, 43, 50, 70}, listed); diff != "" {
 		t.Error(diff)
 	}
 	if _, err := look(root, []int{40, 999}); err == nil {
@@ -140,7 +140,7 @@ func TestBelieved(t *testing.T) {
 				got = append(got, pid)
 			}
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("by %d: %s", by, diff)
 		}
 	}
@@ -180,6 +180,53 @@ func TestChildren(t *testing.T) {
 	} {
 		d := v.describe(list[pid])
 		if got := fmt.Sprintf("%s %d %v %v %d", d.Form, d.By, d.Told, d.Mode, len(d.Limited)); got != want {
+			t.Errorf("%d: %s, want %s", pid, got, want)
+		}
+	}
+}
+
+// TestInRun: the supervisor of a run tells of its sandbox, and who in it is called a
+// supervisor is none, also where one that it comes from has ended, or was missed.
+func TestInRun(t *testing.T) {
+	const liar = SupervisorName + "|"
+	root := made(t, []row{
+		{pid: 1, name: "init", argv: "init"},
+		{pid: 10, parent: 1, uid: 7, name: "capsicum", argv: "capsicum|--|a"},
+		{pid: 11, parent: 10, uid: 7, inner: "\t1", space: "2", name: "capsicum", argv: wrapSupervisor + "|3,4,5,6,0"},
+		{pid: 12, parent: 11, uid: 7, inner: "\t2", space: "2", filters: 3, name: "a", argv: "a"},
+		{pid: 13, parent: 12, uid: 7, inner: "\t3", space: "2", filters: 3, name: "child", argv: "b", locks: "13"},
+		{pid: 14, parent: 12, uid: 7, inner: "\t4", space: "2", filters: 1, name: "other", argv: "c"},
+		{pid: 15, parent: 12, uid: 7, inner: "\t5", space: "2", filters: 1, name: "liar", argv: liar + "4"},
+		{pid: 16, parent: 15, uid: 7, inner: "\t6", space: "2", filters: 1, name: "liar", argv: wrapSupervisor + "|3,4,5,6,0"},
+		{pid: 17, parent: 16, uid: 7, inner: "\t7", space: "2", filters: 1, name: "its child", argv: "e"},
+		{pid: 20, parent: 1, uid: 7, name: "capsicum", argv: "capsicum|--engine=landlock|--|f"},
+		{pid: 21, parent: 20, uid: 7, name: "capsicum", argv: wrapSupervisor + "|3,4,5,6,0"},
+		{pid: 22, parent: 21, uid: 7, filters: 1, name: "f", argv: "f", state: "Z (zombie)"},
+		{pid: 23, parent: 22, uid: 7, filters: 1, name: "liar", argv: liar + "30"},
+		{pid: 30, parent: 1, uid: 7, filters: 1, name: "victim", argv: "g"},
+		{pid: 31, parent: 1, uid: 7, name: "capsicum", argv: liar + "30"},
+	})
+	list, err := root.all()
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(list, 21)
+	root.complete(list)
+	v := &view{root: root, list: list, told: map[int]told{}, unborn: map[int][]Unborn{}, leads: map[int]int{}}
+	if diff := gocmp.Diff(map[int]bool{11: true, 31: true}, v.wanted()); diff != "" {
+		t.Errorf("asked: %s", diff)
+	}
+	v.believe(map[int]Answer{11: {
+		Served: []Served{{PID: 2, Mode: true}, {PID: 4}, {PID: 5}, {PID: 30, Mode: true}},
+		Unborn: []Unborn{{Label: 13, Free: 2}},
+	}})
+	for pid, want := range map[int]string{
+		12: "supervised 11 10 namespaces true true", 13: "supervised 11 10 namespaces true true", 14: "run 0 10 namespaces true false",
+		15: "run 0 10 namespaces true false", 17: "run 0 10 namespaces false false", 23: "run 0 20 landlock false false",
+		30: "supervised 31 0  false false",
+	} {
+		d := v.describe(list[pid])
+		if got := fmt.Sprintf("%s %d %d %s %v %v", d.Form, d.By, d.Front, d.Engine, d.Told, d.Mode); got != want {
 			t.Errorf("%d: %s, want %s", pid, got, want)
 		}
 	}

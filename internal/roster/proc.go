@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,7 +35,8 @@ func (root proc) path(pid int, name string) string {
 	return filepath.Join(string(root), strconv.Itoa(pid), name)
 }
 
-// all looks at every process that can be seen.
+// all looks at every process that can be seen. Those that have ended may be parents
+// still, if only their first thread has.
 func (root proc) all() (map[int]*seen, error) {
 	dir, err := os.Open(string(root))
 	if err != nil {
@@ -50,14 +53,42 @@ func (root proc) all() (map[int]*seen, error) {
 		if err != nil {
 			continue
 		}
-		if p, err := root.look(pid); err == nil && !p.zombie {
+		if p, err := root.look(pid); err == nil {
 			list[pid] = p
 		}
 	}
+	root.complete(list)
 	if len(list) == 0 {
 		return nil, fmt.Errorf("look for processes in %s: %w", root, unix.ENOENT)
 	}
 	return list, nil
+}
+
+// deaths is how often a process may lose its parent while it is looked for.
+const deaths = 100
+
+// complete adds parents that were missed, and finds those of processes that have lost
+// theirs meanwhile: what a process comes from says whether it is believed. Those that
+// can't be seen are left.
+func (root proc) complete(list map[int]*seen) {
+	for _, p := range slices.Collect(maps.Values(list)) {
+		for n := 0; p.parent != 0 && list[p.parent] == nil; n++ {
+			parent, lost := root.look(p.parent)
+			again, err := root.look(p.pid)
+			if err != nil || n == deaths {
+				delete(list, p.pid)
+				break
+			}
+			if again.parent != p.parent {
+				p.parent = again.parent
+				continue
+			}
+			if lost != nil {
+				break
+			}
+			list[parent.pid], p = parent, parent
+		}
+	}
 }
 
 // look looks at one process.

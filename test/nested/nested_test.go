@@ -54,6 +54,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(raceEnv); text != "" {
 		os.Exit(race(text))
 	}
+	if text := os.Getenv(lieEnv); text != "" {
+		os.Exit(lie(text))
+	}
 	if way := os.Getenv(toldEnv); way != "" {
 		os.Exit(told(way))
 	}
