@@ -15,12 +15,15 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/internal/cli"
 	"github.com/capsicum-go/capsicum/internal/launch"
 	"github.com/capsicum-go/capsicum/internal/probe"
+	"github.com/capsicum-go/capsicum/rights"
 	"github.com/capsicum-go/capsicum/test/dockerlike/profile"
 )
 
@@ -38,6 +41,7 @@ func TestMain(m *testing.M) {
 		"capsicum":   func() { os.Exit(cli.Main(os.Args[1:], cli.Std())) },
 		"dockerlike": func() { die(profile.Exec(os.Args[1:])) },
 		"without":    func() { die(withoutNamespaces(os.Args[1], os.Args[2:])) },
+		"confined":   func() { die(confined()) },
 	})
 }
 
@@ -51,6 +55,18 @@ func die(err error) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// confined limits its standard input, enters capability mode, and stays for a minute.
+func confined() error {
+	if err := capsicum.Limit(os.Stdin, rights.Read, rights.Fstat); err != nil {
+		return err
+	}
+	if err := capsicum.Enter(); err != nil {
+		return err
+	}
+	time.Sleep(time.Minute)
+	return nil
 }
 
 // withoutNamespaces runs a program where no namespace of one kind can be made, as
