@@ -148,12 +148,21 @@ func (c *call) place(t *fdtable.Table, f *sys.FD, caps filecaps.Caps, low int, c
 
 // placeBelow is place under a number below limit.
 func (c *call) placeBelow(limit int, t *fdtable.Table, f *sys.FD, caps filecaps.Caps, low int, cloexec bool) (int, error) {
+	n, err := c.number(limit, t, caps, low)
+	if err != nil {
+		return 0, err
+	}
+	return n, c.put(t, f, caps, n, cloexec)
+}
+
+// number returns a free number from low on and below limit that suits caps.
+func (c *call) number(limit int, t *fdtable.Table, caps filecaps.Caps, low int) (int, error) {
 	taken := func(n int) bool { return n < low || c.p.pinned(n, 0) || c.IsOpen(int32(n)) }
 	n, ok := t.Choose(caps, taken, limit)
 	if !ok {
 		return 0, unix.EMFILE
 	}
-	return n, c.put(t, f, caps, n, cloexec)
+	return n, nil
 }
 
 // put puts f under number n, noting its rights first.
@@ -216,7 +225,7 @@ func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
 }
 
 // refuses returns the rights that a file has no use for, because the kernel refuses
-// it their calls anyway, or because others give as much. Where calls pass on a
+// it their calls anyway. Where calls pass on a
 // number, such a file may be there without these rights: nothing is done to it that
 // it lacks the right for, only the errno may be another.
 func refuses(f *sys.FD) (rights.Set, error) {
@@ -241,56 +250,11 @@ func refuses(f *sys.FD) (rights.Set, error) {
 	switch kind {
 	case unix.S_IFIFO:
 		s.Merge(rights.Of(rights.Seek, rights.Connect, rights.KqueueEvent, rights.Mmap, rights.MmapX))
-	case unix.S_IFREG, unix.S_IFDIR:
-		// Mapping gives nothing that reading and writing at an offset do not; who may not
-		// seek may not map either, and is not helped by this.
+	case unix.S_IFDIR:
 		s.Merge(rights.Of(rights.Connect, rights.KqueueEvent))
 		s.Merge(rights.Of(rights.MmapX).Minus(rights.Of(rights.Seek)))
-	case unix.S_IFCHR, unix.S_IFBLK:
+	case unix.S_IFREG, unix.S_IFCHR, unix.S_IFBLK:
 		s.Merge(rights.Of(rights.Connect, rights.KqueueEvent))
 	}
 	return s, nil
-}
-
-// accept takes a connection, which has its listener's rights.
-func (c *call) accept(flags int) supervisor.Result {
-	if flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0 {
-		return supervisor.Errno(unix.EINVAL)
-	}
-	const free = "an unlimited listener gives unlimited connections, and its number keeps its meaning"
-	t := c.table()
-	if _, limited := t.Slot(int(c.Fd(0))); !limited {
-		defer t.Unlock()
-		return c.goOn(only(c.Fd(0)), free)
-	}
-	f, caps, err := c.held(t, c.Fd(0))
-	t.Unlock()
-	if err != nil {
-		return fail(err)
-	}
-	defer f.Close()
-	switch {
-	case !caps.Rights.IsSet(rights.Accept):
-		return supervisor.Errno(eNotCapable)
-	case caps.IsFull():
-		return c.goOn(only(c.Fd(0)), free)
-	}
-	c.Yield()
-	var n int
-	var peer []byte
-	err = c.Blocking(func() (err error) {
-		n, peer, err = sys.RawAccept(f.Int(), flags|unix.SOCK_CLOEXEC)
-		return err
-	})
-	if err != nil {
-		return fail(err)
-	}
-	conn := sys.NewFD(n)
-	defer conn.Close()
-	if err := c.writeAddress(c.Arg(1), c.Arg(2), peer); err != nil {
-		return fail(err)
-	}
-	t.Lock()
-	defer t.Unlock()
-	return c.give(t, conn, caps, 0, flags&unix.SOCK_CLOEXEC != 0)
 }
