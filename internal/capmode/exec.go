@@ -36,14 +36,17 @@ type parked struct {
 }
 
 // execute lets an exec go on, of what descriptor program leads to, -1 for a name.
-// That one must still be there.
-func (c *call) execute(program int32) supervisor.Result {
+// That one must still be there, with the rights that were judged.
+func (c *call) execute(program int32, judged filecaps.Caps) supervisor.Result {
 	stack, err := c.stack()
 	if err != nil {
 		return fail(err)
 	}
 	t := c.soleTable()
 	defer t.Unlock()
+	if caps, _ := t.Get(int(program)); program >= 0 && !caps.Equal(judged) {
+		return supervisor.Errno(unix.EBUSY)
+	}
 	return c.leave(t, program, &exec{tid: c.TID(), stack: stack})
 }
 
@@ -94,7 +97,9 @@ func (c *call) leave(t *fdtable.Table, program int32, e *exec) supervisor.Result
 	if len(e.parked) > 0 {
 		go c.p.watch(e)
 	}
-	return supervisor.Continue("whatever is executed instead runs under the same filters with the same descriptors")
+	// The kernel looks the program's number up now: another, without the right to be
+	// executed, must not come there.
+	return c.goOn(only(program), "whatever is executed instead runs under the same filters with the same descriptors")
 }
 
 // arrived looks, when a process calls that was let into an exec, how that ended.

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/rights"
 )
@@ -15,7 +16,7 @@ func (w *Warden) processAnswers() []answer {
 	return []answer{
 		{[]string{"fork", "vfork"}, func(c *call) supervisor.Result { return c.fork(false) }},
 		{[]string{"clone"}, func(c *call) supervisor.Result { return c.fork(c.Arg(0)&unix.CLONE_FILES != 0) }},
-		{[]string{"execve"}, func(c *call) supervisor.Result { return c.execute(-1) }},
+		{[]string{"execve"}, func(c *call) supervisor.Result { return c.execute(none, filecaps.Full()) }},
 		{[]string{"execveat"}, executeAt},
 		{[]string{"kill", "rt_sigqueueinfo", "tgkill", "rt_tgsigqueueinfo", "pidfd_open", "getpgid", "getsid"}, onSelf},
 		{[]string{"tkill", "prlimit64", "sched_setparam", "sched_getparam", "sched_setscheduler", "sched_getscheduler", "sched_setattr",
@@ -59,12 +60,12 @@ func executeAt(c *call) supervisor.Result {
 	case strict && dir == unix.AT_FDCWD:
 		return supervisor.Errno(eCapMode)
 	case dir == unix.AT_FDCWD:
-		return c.execute(-1)
+		return c.execute(none, filecaps.Full())
 	}
 	t := c.table()
 	if _, limited := t.Slot(int(dir)); !limited && !strict {
 		t.Unlock()
-		return c.execute(dir)
+		return c.execute(dir, filecaps.Full())
 	}
 	t.Unlock()
 	name, err := c.Path(1)
@@ -79,7 +80,7 @@ func executeAt(c *call) supervisor.Result {
 	}
 	defer f.Close()
 	if caps.IsFull() && !strict {
-		return c.execute(dir)
+		return c.execute(dir, caps)
 	}
 	if name != "" {
 		return supervisor.Errno(eNotCapable)
@@ -91,7 +92,7 @@ func executeAt(c *call) supervisor.Result {
 		return supervisor.Errno(eNotCapable)
 	}
 	if !strict {
-		return c.execute(dir)
+		return c.execute(dir, caps)
 	}
 	return c.executeCopy(dir, f, caps)
 }
