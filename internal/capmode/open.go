@@ -2,6 +2,7 @@ package capmode
 
 import (
 	"io/fs"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -47,6 +48,9 @@ func (o opening) open(c *call) supervisor.Result {
 	if err != nil {
 		return fail(err)
 	}
+	if name, err = o.within(name); err != nil {
+		return fail(err)
+	}
 	p, err := c.start(c.Fd(0), name, o.needs())
 	if err == errGlobal {
 		return c.goOn(only(c.Fd(0)), "outside capability mode, beneath a directory that is not limited, nothing is refused")
@@ -70,6 +74,24 @@ func (o opening) open(c *call) supervisor.Result {
 	t := c.table()
 	defer t.Unlock()
 	return c.give(t, f, p.caps, 0, o.Has(unix.O_CLOEXEC))
+}
+
+// scoped are the flags of openat2 by which not even an absolute name leaves the directory.
+const scoped = unix.RESOLVE_BENEATH | unix.RESOLVE_IN_ROOT
+
+// within returns a relative name that means in the directory what name does. What is
+// absolute would otherwise have nothing to do with it.
+func (o opening) within(name string) (string, error) {
+	absolute := strings.HasPrefix(name, "/")
+	switch {
+	case o.Resolve&scoped == scoped:
+		return "", unix.EINVAL
+	case absolute && o.Resolve&unix.RESOLVE_IN_ROOT != 0:
+		return "." + name, nil
+	case absolute && o.Resolve&unix.RESOLVE_BENEATH != 0:
+		return ".." + name, nil // it leaves the directory
+	}
+	return name, nil
 }
 
 // carryOut opens name. A descriptor without access cannot be put into another
@@ -97,6 +119,9 @@ func (o opening) carryOut(c *call, p *place, name string) (*sys.FD, error) {
 // openOnce is openat without retrying: the call may be taken out of a wait.
 func (p *place) openOnce(c *call, name string, flags, mode, resolve uint64) (*sys.FD, error) {
 	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Mode: mode, Resolve: p.resolve | resolve}
+	if resolve&unix.RESOLVE_IN_ROOT != 0 {
+		how.Resolve &^= unix.RESOLVE_BENEATH // nothing leaves, and the kernel takes one of them
+	}
 	n := -1
 	open := func() (err error) { n, err = unix.Openat2(p.Int(), name, &how); return err }
 	as := c.As
