@@ -57,6 +57,9 @@ func (c *call) fork(share bool) supervisor.Result {
 	if share && c.p.executes() {
 		return supervisor.Errno(unix.EAGAIN) // the exec would part them
 	}
+	if share && c.limiting() {
+		return supervisor.Errno(unix.EAGAIN) // the filter of a limit under way would not be on the child
+	}
 	if !joins {
 		if err := c.writeLabel(b.label); err != nil {
 			return fail(err)
@@ -64,6 +67,14 @@ func (c *call) fork(share bool) supervisor.Result {
 	}
 	return c.goOn(pin{fd: none, other: none, births: b},
 		"only registers were looked at; what happens to the table meanwhile is noted for the child too")
+}
+
+// limiting reports whether the process has been given a filter for a limit, and has not
+// said that it is stacked.
+func (c *call) limiting() bool {
+	t := c.table()
+	defer t.Unlock()
+	return t.Pending()
 }
 
 // joins reports whether the child must get the label of the last fork, because another

@@ -180,6 +180,9 @@ func (t *Table) Put(fd int, s Slot) {
 	f.journal.note(fd, s)
 }
 
+// Pending reports whether the filter of any limit is not stacked yet.
+func (t *Table) Pending() bool { return len(t.shared().pending) > 0 }
+
 // Drop makes fd unlimited: it was closed, or is another file.
 func (t *Table) Drop(fd int) {
 	f := t.shared()
