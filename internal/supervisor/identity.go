@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"golang.org/x/sys/unix"
@@ -44,7 +45,9 @@ func (c *Call) as(who func(*status) *sys.Identity, f func() error) error {
 		return err
 	}
 	want := who(st)
-	want.Effective &= c.s.base.Effective
+	if want.Effective &= c.s.base.Effective; want.Effective != 0 && !c.sharesUserNamespace() {
+		want.Effective = 0
+	}
 	if want.Equal(c.s.base) {
 		return f()
 	}
@@ -62,6 +65,20 @@ func (c *Call) as(who func(*status) *sys.Identity, f func() error) error {
 	}
 	c.w.broken = was
 	return err
+}
+
+// sharesUserNamespace reports whether the caller's capabilities are about the same
+// things as this process's. Whoever makes a user namespace has all of them, about
+// nothing but that; here they would be about the machine.
+func (c *Call) sharesUserNamespace() bool {
+	var own, callers unix.Stat_t
+	stat := func(who string, st *unix.Stat_t) error {
+		return sys.Retry(func() error { return unix.Fstatat(c.Proc().Int(), who+"/ns/user", st, 0) })
+	}
+	if stat("thread-self", &own) != nil || stat(strconv.Itoa(c.TID()), &callers) != nil {
+		return false
+	}
+	return own.Ino == callers.Ino && own.Dev == callers.Dev && c.Check() == nil
 }
 
 // AsCreator is As with the caller's umask too. f must not block: where the
