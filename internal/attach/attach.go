@@ -157,6 +157,8 @@ func become(seq *script.Sequence, shared int) error {
 	if err := seq.StayDeaf(); err != nil {
 		return err
 	}
+	// Where the program is set-user-ID and has dropped that, it is not to come back.
+	seq.Do(what, unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	seq.Do(what, unix.SYS_EXECVE, script.String("/proc/self/exe"),
 		script.Strings([]string{stageName, strconv.Itoa(os.Getpid())}), script.Strings(environment()))
 	return nil

@@ -88,6 +88,9 @@ func serve(p *page, pid int) error {
 	if err := probe(target, pid); err != nil {
 		return err
 	}
+	if err := uniform(pid); err != nil {
+		return err
+	}
 	if err := p.write(options); err != nil {
 		return err
 	}
@@ -127,4 +130,23 @@ func probe(target, pid int) error {
 		return fmt.Errorf("copy a descriptor of process %d: %w", pid, err)
 	}
 	return fmt.Errorf("copy a descriptor of process %d: %w", pid, unix.EBADF)
+}
+
+// uniform refuses a process that is not what a supervisor takes it for: one table of
+// descriptors, and calls that the filter sees. Once there is the filter neither can
+// change.
+func uniform(pid int) error {
+	threads, err := sys.Threads(pid)
+	if err != nil {
+		return err
+	}
+	for _, tid := range threads {
+		if !sys.SameFiles(pid, tid) {
+			return fmt.Errorf("thread %d has descriptors of its own: %w", tid, unix.EBUSY)
+		}
+		if sys.SubmitsUnseen(pid, tid) {
+			return fmt.Errorf("thread %d submits calls of an io_uring: %w", tid, unix.EBUSY)
+		}
+	}
+	return nil
 }

@@ -120,7 +120,32 @@ func Ioctls(fd int) ([]uint32, bool, error) {
 }
 
 // Install puts a filter on all threads of the process.
-func Install(prog []cbpf.Instruction) error { return sys.InstallAll(prog) }
+func Install(prog []cbpf.Instruction) error {
+	if err := seen(); err != nil {
+		return err
+	}
+	return sys.InstallAll(prog)
+}
+
+// looked says that the process makes no calls that no filter sees; from the first
+// filter on there is no way to begin with that.
+var looked bool
+
+// seen fails if it does. Without /proc nobody can tell.
+func seen() error {
+	if looked {
+		return nil
+	}
+	pid := unix.Getpid()
+	threads, _ := sys.Threads(pid)
+	for _, tid := range threads {
+		if sys.SubmitsUnseen(pid, tid) {
+			return fmt.Errorf("confine a process with an io_uring that the kernel polls (IORING_SETUP_SQPOLL): %w", unix.EBUSY)
+		}
+	}
+	looked = true
+	return nil
+}
 
 // held is what a descriptor may be used for.
 type held struct {
