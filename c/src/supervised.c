@@ -49,8 +49,10 @@ bool capsicum_supervised(void)
  */
 int capsicum_supervised_mode(void)
 {
+	if (request(OP_MODE, 0, 0, 0, 0) == -ECAPMODE)
+		return 1; /* whether there still is a supervisor or not */
 	long r = ask(REQUEST_MODE, 0, 0, 0);
-	return r <= 0 ? (int)r : request(OP_MODE, 0, 0, 0, 0) == -ECAPMODE;
+	return r < 0 ? (int)r : 0;
 }
 
 /*

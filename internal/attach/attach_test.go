@@ -40,6 +40,7 @@ var cases = map[string]func() error{
 	"no descriptor left":  noDescriptorLeft,
 	"a second start":      secondStart,
 	"a dead supervisor":   deadSupervisor,
+	"dead in the mode":    deadInMode,
 	"dead at the handing": deadAtHanding,
 	"many requests":       manyRequests,
 	"executed programs":   executedPrograms,
@@ -250,6 +251,31 @@ func deadSupervisor() error {
 	_, err := unix.Dup(fd)
 	_, writeErr := unix.Write(fd, make([]byte, 1))
 	return errors.Join(want("dup", err, unix.ENOSYS), want("write", writeErr, filecaps.ENOTCAPABLE))
+}
+
+// deadInMode: the mode outlives the supervisor, and can be told.
+func deadInMode() error {
+	pid := os.Getpid()
+	killer := exec.Command("/bin/sh", "-c", "read line; kill -9 $line; echo")
+	in, inErr := killer.StdinPipe()
+	out, outErr := killer.StdoutPipe()
+	err := errors.Join(inErr, outErr, killer.Start(), Start())
+	supervisors := supervisorsOf(pid)
+	if err = errors.Join(err, Enter()); err != nil || len(supervisors) != 1 {
+		return fmt.Errorf("%d supervisors, %w", len(supervisors), err)
+	}
+	_, err = fmt.Fprintln(in, supervisors[0])
+	if _, rerr := out.Read(make([]byte, 1)); err != nil || rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	time.Sleep(50 * time.Millisecond)
+	if Supervised() {
+		return errors.New("the supervisor lives")
+	}
+	if in, err := Mode(); !in || err != nil {
+		return fmt.Errorf("in the mode: %v, %w", in, err)
+	}
+	return nil
 }
 
 // deadAtHanding: a supervisor that ends before it has the listener leaves nobody

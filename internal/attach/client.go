@@ -64,17 +64,19 @@ func Enter() error {
 	return stack(n)
 }
 
-// Mode reports whether the process is in capability mode. The supervisor takes it for
-// in the mode also when the filter could not be installed, may be by the program that
-// executed this one; and a child that has filters of its own, when its parent entered
-// after the fork. The filter answers for itself.
+// Mode reports whether the process is in capability mode. The filter says so itself,
+// whether there still is a supervisor or not. That one takes the process for in the mode
+// also when the filter could not be installed, may be by the program that executed this
+// one; and a child that has filters of its own, when its parent entered after the fork.
 func Mode() (bool, error) {
-	in, err := ask(request.Mode)
-	if err != nil || in == 0 {
+	switch _, err := ask(slot.OpMode); err {
+	case filecaps.ECAPMODE:
+		return true, nil
+	case nil, unix.EINVAL: // of the supervisor, who knows no such request
+		return false, nil
+	default:
 		return false, err
 	}
-	_, err = ask(slot.OpMode)
-	return err == filecaps.ECAPMODE, nil
 }
 
 // filter is where the supervisor writes filters, one at a time under mu.
