@@ -83,6 +83,10 @@ const (
 // the encoding of clock_getcpuclockid(3).
 var ownClocks = []uint64{0xfffffff8, 0xfffffff9, 0xfffffffa, 0xfffffffc, 0xfffffffd, 0xfffffffe}
 
+// handleControls are the ioctls of XFS, without size and direction, that look up names
+// and handles, which are names of every file of a file system.
+var handleControls = []uint64{0x5869, 0x586a, 0x586b, 0x586c, 0x587a, 0x587b}
+
 // interfaceControls returns the ioctls of sockets, without size and direction, that
 // are not about the socket: routes, addresses, interfaces, and those of wireless
 // ones.
@@ -139,8 +143,8 @@ func descriptorGroups() []modeGroup {
 		{"fcntl", "an owner is signalled by number", nil, []clause{
 			ecapmode(is(1, unix.F_SETOWN), isNot(2, 0, ownPID)), ecapmode(is(1, unix.F_SETOWN_EX)),
 		}},
-		{"ioctl", "interfaces are global; an owner is signalled by number", []clause{
-			ecapmode(test{arg: 1, op: in, mask: ioctlNumber, values: interfaceControls()}),
+		{"ioctl", "interfaces and handles are global; an owner is signalled by number", []clause{
+			ecapmode(test{arg: 1, op: in, mask: ioctlNumber, values: append(interfaceControls(), handleControls...)}),
 		}, []clause{ecapmode(is(1, fioSetOwn, siocSetPgrp))}},
 		{"io_submit", "what is done is in memory", nil, []clause{notcapable()}},
 		{"io_uring_setup io_uring_enter io_uring_register", "rings are seen by no filter", always, nil},

@@ -190,6 +190,7 @@ var modeCases = []struct {
 	{"bpf", [6]uint64{0}, eC, eC},
 	{"keyctl", [6]uint64{0}, eC, eC},
 	{"mount_setattr", [6]uint64{3, ptr}, eC, eC},
+	{"ioctl", [6]uint64{3, 0xc038586b, ptr}, eC, eC}, // XFS_IOC_OPEN_BY_HANDLE
 	{"process_vm_readv", [6]uint64{testPID}, eC, eC},
 	{"process_madvise", [6]uint64{3}, eC, eC},
 	{"reboot", [6]uint64{0}, eC, eC},
