@@ -23,6 +23,7 @@ var numberAttacks = []attack{
 	{name: "an exec that did not happen", do: noExec},
 	{name: "an exec that is said to close", do: keptThroughExec},
 	{name: "a file whose inode's number changes", root: true, do: copiedUp},
+	{name: "mapped under a number that lets it be", do: mappedCopy},
 	{name: "closed by who shares the table", do: closedBySharer},
 	{name: "closed by the exec of who shares the table", do: closedBySharersExec},
 }
@@ -188,4 +189,15 @@ func copiedUp(a *attacker) error {
 		return err
 	}
 	return nil
+}
+
+// mappedCopy maps a copy of what may be read and not mapped.
+func mappedCopy(a *attacker) error {
+	const low = 40 // where mmap does not ask
+	limited := a.derived(a.file("it", "it"), rights.Read, rights.Write, rights.Seek)
+	if err := unix.Dup3(limited, low, 0); err != nil {
+		return fmt.Errorf("dup3: %w", err)
+	}
+	_, err := unix.Mmap(low, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	return err
 }

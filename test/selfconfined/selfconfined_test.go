@@ -106,7 +106,7 @@ func TestMain(m *testing.M) {
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	for _, at := range slices.Concat(attacks(), unnoticed, besideForks, besideGreed, facts) {
+	for _, at := range slices.Concat(attacks(), unnoticed, withoutNumbers, besideForks, besideGreed, facts) {
 		if at.name == name {
 			os.Exit(at.make())
 		}
@@ -133,7 +133,7 @@ func (at attack) make() (status int) {
 
 func attacks() []attack {
 	var all []attack
-	for _, list := range [][]attack{numberAttacks, nameAttacks, processAttacks, waitAttacks, messageAttacks, listenerAttacks} {
+	for _, list := range [][]attack{numberAttacks, nameAttacks, processAttacks, waitAttacks, messageAttacks, listenerAttacks, ringAttacks, programAttacks} {
 		all = append(all, list...)
 	}
 	return all
@@ -150,7 +150,7 @@ func users() map[string]*syscall.Credential {
 
 // TestUnnoticed makes sure that a limit of one descriptor changes nothing for others.
 func TestUnnoticed(t *testing.T) {
-	for _, at := range slices.Concat(unnoticed, besideForks, besideGreed) {
+	for _, at := range slices.Concat(unnoticed, withoutNumbers, besideForks, besideGreed) {
 		for who, cred := range users() {
 			if at.root && (cred != nil || os.Geteuid() != 0) {
 				continue

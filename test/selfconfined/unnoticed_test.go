@@ -24,10 +24,31 @@ var unnoticed = []attack{
 		_, err := unix.Select(1<<19, set, nil, nil, &unix.Timeval{})
 		return err
 	}},
+	{name: "an absolute name that is one beneath", do: absoluteBeneath},
 	{name: "a message with more descriptors than there are numbers", do: fullTable},
 	{name: "a message that is not copied, or is refused to be", do: uncopied},
 	{name: "a message with its sender's process", do: senderProcess},
 	{name: "a descriptor that comes while messages wait for room", do: comesMeanwhile},
+}
+
+// absoluteBeneath opens a name that openat2 takes for one beneath the directory.
+func absoluteBeneath(a *attacker) error {
+	check(unix.Close(a.file("passwd", "beneath")))
+	dir := must(unix.Open(a.dir, unix.O_RDONLY|unix.O_DIRECTORY, 0))
+	a.limit(dir, rights.Lookup, rights.Read)
+	fd, err := unix.Openat2(dir, "/../passwd", &unix.OpenHow{Flags: unix.O_RDONLY, Resolve: unix.RESOLVE_IN_ROOT})
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 8)
+	n, err := unix.Read(fd, buf)
+	if err != nil || string(buf[:n]) != "beneath" {
+		return fmt.Errorf("%q, %w", buf[:n], err)
+	}
+	if fd, err := unix.Openat2(dir, "/passwd", &unix.OpenHow{Flags: unix.O_RDONLY, Resolve: unix.RESOLVE_BENEATH}); err == nil || err == unix.EINVAL {
+		return fmt.Errorf("what leads out is %d, %w", fd, err)
+	}
+	return nil
 }
 
 // fullTable receives two descriptors with one number left.
