@@ -106,7 +106,10 @@ static bool confined(void)
 PUBLIC int cap_enter(void)
 {
 	struct capsicum_signals s;
-	capsicum_keep_local_time_if_alone();
+	if (capsicum_sound()) {
+		capsicum_keep_local_time();
+		capsicum_keep_unwinding();
+	}
 	capsicum_start(&s);
 	return (int)end(&s, confined() ? capsicum_supervised_enter() : capsicum_static_enter());
 }

@@ -39,6 +39,11 @@ bool capsicum_lock(struct capsicum_signals *before);
 void capsicum_unlock(const struct capsicum_signals *before);
 /* The process that this memory is of; 0 in a copy. Others may share it: children of vfork. */
 uint32_t *capsicum_owner(void);
+/*
+ * Whether the C library may be called for what takes its locks: this is no copy of a
+ * process with several threads, of which one may have held a lock, and shares no memory.
+ */
+bool capsicum_sound(void);
 
 /* capsicum.c: take and give back the lock over what is remembered. */
 void capsicum_start(struct capsicum_signals *s);
@@ -51,7 +56,9 @@ extern struct sock_filter capsicum_room[MAX_FILTER];
 
 /* localtime.c */
 void capsicum_keep_local_time(void);
-void capsicum_keep_local_time_if_alone(void);
+
+/* unwind.c */
+void capsicum_keep_unwinding(void);
 
 /* attach.c */
 int capsicum_attach(void);

@@ -6,35 +6,44 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "library.h"
 
-#ifdef __GLIBC__
-#if __GLIBC_PREREQ(2, 32)
-#include <sys/single_threaded.h>
-#define SINGLE_THREADED __libc_single_threaded
-#endif
-#endif
-#ifndef SINGLE_THREADED
-#define SINGLE_THREADED 0
-#endif
+static char zone[] = "TZ=:/etc/localtime";
+
+/*
+ * What setenv() does, but that it frees the list that other threads may be reading. One
+ * that another thread puts in its place meanwhile is begun with again.
+ */
+static void name_zone(void)
+{
+	char **old, **list = NULL;
+	do {
+		size_t n = 0;
+		old = __atomic_load_n(&environ, __ATOMIC_ACQUIRE);
+		while (old && old[n])
+			n++;
+		char **more = realloc(list, (n + 2) * sizeof *list);
+		if (!more) {
+			free(list);
+			return;
+		}
+		list = more;
+		if (n > 0)
+			memcpy(list, old, n * sizeof *list);
+		list[n] = zone;
+		list[n + 1] = NULL;
+	} while (!__atomic_compare_exchange_n(&environ, &old, list, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+}
 
 void capsicum_keep_local_time(void)
 {
 	int before = errno;
 	if (!getenv("TZ"))
-		setenv("TZ", ":/etc/localtime", 0);
+		name_zone();
 	tzset();
 	errno = before;
-}
-
-/*
- * The same unasked, where nobody else can be reading the environment, nor have left a
- * lock held in the process that this one is a copy of.
- */
-void capsicum_keep_local_time_if_alone(void)
-{
-	if (SINGLE_THREADED)
-		capsicum_keep_local_time();
 }

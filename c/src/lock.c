@@ -19,6 +19,16 @@
 
 #include "library.h"
 
+#ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 32)
+#include <sys/single_threaded.h>
+#define SINGLE_THREADED __libc_single_threaded
+#endif
+#endif
+#ifndef SINGLE_THREADED
+#define SINGLE_THREADED 0
+#endif
+
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #endif
@@ -99,6 +109,14 @@ void capsicum_unlock(const struct capsicum_signals *before)
 	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &before->mask, 0, 8);
 }
 
+static uint32_t sound;
+
+bool capsicum_sound(void)
+{
+	uint32_t self = (uint32_t)CALL0(SYS_getpid), owner = *capsicum_owner();
+	return sound == self || (SINGLE_THREADED && (owner == 0 || owner == self));
+}
+
 static struct capsicum_signals forking; /* of the thread that forks, which has the lock */
 
 static void before_fork(void)
@@ -116,6 +134,8 @@ static void after_fork(void)
 
 static void in_child(void)
 {
+	if (SINGLE_THREADED)
+		sound = (uint32_t)CALL0(SYS_getpid);
 	capsicum_born();
 	after_fork();
 }
@@ -123,7 +143,7 @@ static void in_child(void)
 /* Early: a fork that has begun before does not wait. */
 __attribute__((constructor)) static void watch_forks(void)
 {
-	*capsicum_owner() = (uint32_t)CALL0(SYS_getpid);
+	sound = *capsicum_owner() = (uint32_t)CALL0(SYS_getpid);
 	/* Without memory there is nobody who forks. */
 	(void)pthread_atfork(before_fork, after_fork, in_child);
 }
