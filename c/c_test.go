@@ -230,8 +230,19 @@ func TestLanguages(t *testing.T) {
 			args = append(args, "tests/headers.c", "-x", "none", "-L"+lib, "-Wl,-rpath,"+lib, "-lcapsicum", "-o", path)
 			command(t, nil, l.cc, args...)
 			command(t, nil, path)
+			for _, header := range []string{"sys/capsicum.h", "capsicum_helpers.h"} {
+				command(t, nil, l.cc, "-std="+l.std, "-D_DEFAULT_SOURCE", "-U_GNU_SOURCE", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Iinclude",
+					"-DHEADER=<"+header+">", "-x", language(l.cc), "tests/includes.c")
+			}
 		})
 	}
+}
+
+func language(cc string) string {
+	if strings.HasSuffix(cc, "++") {
+		return "c++"
+	}
+	return "c"
 }
 
 // libcs are the functions that take the place of the C library's.

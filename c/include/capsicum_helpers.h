@@ -5,10 +5,17 @@
 #ifndef _CAPSICUM_HELPERS_H_
 #define _CAPSICUM_HELPERS_H_
 
+/* FreeBSD's brings in these, so programs leave them out. */
+#include <sys/param.h>
 #include <sys/capsicum.h>
+#include <sys/ioctl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <nl_types.h>
 #include <stddef.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
 
 #define CAPH_IGNORE_EBADF	0x0001
 #define CAPH_READ		0x0002
@@ -32,10 +39,17 @@ int caph_rights_limit(int fd, const cap_rights_t *rights);
 int caph_ioctls_limit(int fd, const cap_ioctl_t *cmds, size_t ncmds);
 int caph_fcntls_limit(int fd, uint32_t fcntlrights);
 
-/* As on FreeBSD: without casper a program of this name stays outside. */
+/*
+ * As on FreeBSD: a program that is compiled without casper stays outside. Its function
+ * has a name of its own, as the library's is declared.
+ */
 int caph_enter_casper(void);
 #ifndef WITH_CASPER
-#define caph_enter_casper() (0)
+static __inline__ int caph_enter_casper_without(void)
+{
+	return 0;
+}
+#define caph_enter_casper caph_enter_casper_without
 #endif
 
 #ifdef __cplusplus

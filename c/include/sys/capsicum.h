@@ -8,8 +8,12 @@
 #ifndef _SYS_CAPSICUM_H_
 #define _SYS_CAPSICUM_H_
 
+/* FreeBSD's brings in these, so programs leave them out. */
+#include <sys/param.h>
 #include <sys/types.h>
+#include <sys/file.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #ifndef __cplusplus
 #include <stdbool.h>
