@@ -5,8 +5,13 @@ package selfconfined
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
+	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/capsicum-go/capsicum/internal/script"
 	"github.com/capsicum-go/capsicum/rights"
@@ -17,6 +22,7 @@ import (
 // what answers them both.
 var besideGreed = []attack{
 	{name: "a process beside one whose threads all wait", do: besideWaiters},
+	{name: "a process beside one whose threads all call", do: besideCallers},
 	{name: "a process beside one that has descriptors under way", do: besideMessages},
 }
 
@@ -26,7 +32,7 @@ func besideWaiters(a *attacker) error {
 	limited := a.file("it", "it")
 	a.limit(limited, rights.Read)
 	other := a.standby(limited)
-	pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0))
+	pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0))
 	in := new(struct {
 		header  unix.Msghdr
 		iov     unix.Iovec
@@ -35,16 +41,44 @@ func besideWaiters(a *attacker) error {
 	})
 	in.iov = unix.Iovec{Base: &in.data, Len: 1}
 	in.header = unix.Msghdr{Iov: &in.iov, Iovlen: 1, Control: &in.control[0], Controllen: 64}
-	waiters := make([]script.Sequence, 1500)
-	const thread = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD | unix.CLONE_SYSVSEM
-	for i := range waiters {
-		waiters[i].Do("receive", unix.SYS_RECVMSG, pair[1], script.Struct(in), 0).Forgive(unix.ENOMEM)
-		waiters[i].Do("end", unix.SYS_EXIT, 0)
-		_ = must(script.Start(thread, &waiters[i]))
+	return among(1500, other, func(thread *script.Sequence) {
+		thread.Do("receive", unix.SYS_RECVMSG, pair[1], script.Struct(in), 0).Forgive(unix.ENOMEM)
+	})
+}
+
+// besideCallers has as many threads wait to be accepted, about which a run is asked,
+// too: the call has two judges there.
+func besideCallers(a *attacker) error {
+	limited := a.file("it", "it")
+	a.limit(limited, rights.Read)
+	other := a.standby(limited)
+	name := filepath.Join(a.dir, "busy")
+	busy := must(unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0))
+	check(unix.Bind(busy, &unix.SockaddrUnix{Name: name}))
+	check(unix.Listen(busy, 0))
+	var to unix.RawSockaddrUnix
+	to.Family = unix.AF_UNIX
+	for i := range len(name) {
+		to.Path[i] = int8(name[i])
+	}
+	return among(1500, other, func(thread *script.Sequence) {
+		from := must(unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0))
+		thread.Do("connect", unix.SYS_CONNECT, from, script.Struct(&to), int(unsafe.Sizeof(to))).Forgive(unix.ENOMEM)
+	})
+}
+
+// among has n threads do what begins one, and then calls other.
+func among(n int, other func() error, begin func(*script.Sequence)) error {
+	threads := make([]script.Sequence, n)
+	const flags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD | unix.CLONE_SYSVSEM
+	for i := range threads {
+		begin(&threads[i])
+		threads[i].Do("end", unix.SYS_EXIT, 0)
+		_ = must(script.Start(flags, &threads[i]))
 	}
 	time.Sleep(500 * time.Millisecond)
 	err := other()
-	runtime.KeepAlive(waiters)
+	runtime.KeepAlive(threads)
 	return err
 }
 
@@ -58,7 +92,7 @@ func besideMessages(a *attacker) error {
 		list[i] = limited
 	}
 	for range 100 {
-		pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0))
+		pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0))
 		err := unix.Sendmsg(pair[0], []byte("x"), unix.UnixRights(list[:]...), nil, 0)
 		if err != nil && err != unix.ETOOMANYREFS {
 			return fmt.Errorf("send: %w", err)
@@ -87,6 +121,46 @@ func (a *attacker) standby(fd int) func() error {
 			return err
 		case <-time.After(5 * time.Second):
 			return errors.New("nobody answers")
+		}
+	}
+}
+
+// TestBesideInRun has the greedy ones inside a run of the command, whose supervisor
+// answers for the library there, and a call may have to pass two judges.
+func TestBesideInRun(t *testing.T) {
+	dir, err := os.MkdirTemp("", "selfconfined")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	program, exe := filepath.Join(dir, "capsicum"), filepath.Join(dir, "attacker")
+	build := exec.Command("go", "build", "-o", program, "../../cmd/capsicum")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	for _, err := range []error{err, os.WriteFile(exe, self, 0o755), os.Chmod(dir, 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, at := range besideGreed {
+		for who, cred := range users() {
+			for _, confined := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s/%s/confined=%v", at.name, who, confined), func(t *testing.T) {
+					under := func(scratch string) []string {
+						argv := []string{program, "--engine=namespaces", "--capsicum", "--rox", dir, "--rw", scratch}
+						for _, name := range []string{attackEnv, confinedEnv, dirEnv} {
+							argv = append(argv, "--env", name)
+						}
+						return append(argv, "--", exe)
+					}
+					if got, out := at.runUnder(t, cred, confined, under); got != succeeded {
+						t.Errorf("it ends with %d\n%s", got, out)
+					}
+				})
+			}
 		}
 	}
 }

@@ -187,6 +187,12 @@ func TestAttacks(t *testing.T) {
 // run makes the attack in another process.
 func (at attack) run(t *testing.T, cred *syscall.Credential, confined bool) (int, string) {
 	t.Helper()
+	return at.runUnder(t, cred, confined, func(string) []string { return []string{"/proc/self/exe"} })
+}
+
+// runUnder does so by a command, which is told the scratch directory.
+func (at attack) runUnder(t *testing.T, cred *syscall.Credential, confined bool, command func(dir string) []string) (int, string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "selfconfined")
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +203,8 @@ func (at attack) run(t *testing.T, cred *syscall.Credential, confined bool) (int
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command("/proc/self/exe")
+	argv := command(dir)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), attackEnv+"="+at.name, dirEnv+"="+dir)
 	if confined {
 		cmd.Env = append(cmd.Env, confinedEnv+"=1")
