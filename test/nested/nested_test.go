@@ -60,6 +60,9 @@ func TestMain(m *testing.M) {
 	if way := os.Getenv(toldEnv); way != "" {
 		os.Exit(told(way))
 	}
+	if way := os.Getenv(heldEnv); way != "" {
+		os.Exit(holder(way))
+	}
 	os.Exit(m.Run())
 }
 
