@@ -329,6 +329,46 @@ static void copied(void)
 	in_child(enter_and_look, NULL);
 }
 
+static volatile sig_atomic_t heard;
+
+static void hear(int sig)
+{
+	heard += sig == SIGUSR1 ? 1 : 100;
+}
+
+static void signal_parent(void *arg)
+{
+	(void)arg;
+	FAILS(kill(getppid(), 0), ECAPMODE);
+	FAILS(syscall(SYS_tgkill, getppid(), getppid(), SIGUSR1), ECAPMODE);
+	heard = 0;
+	SUCCEEDS(raise(SIGUSR1));
+	CHECK(heard == 1);
+}
+
+/* A process signals itself, and nobody else. Without a supervisor that takes Linux 6.15. */
+static void signals(void)
+{
+	const int self = -10001; /* PIDFD_SELF_PROCESS */
+	if (alone && syscall(424, self, 0, NULL, 0) != 0) { /* pidfd_send_signal */
+		SUCCEEDS(cap_enter());
+		FAILS(raise(SIGUSR1), ECAPMODE);
+		return;
+	}
+	signal(SIGUSR1, hear);
+	SUCCEEDS(cap_enter());
+	SUCCEEDS(kill(getpid(), SIGUSR1));
+	CHECK(heard == 1);
+	SUCCEEDS(raise(SIGUSR1));
+	CHECK(heard == 2);
+	FAILS(kill(getpid(), 200), EINVAL);
+	FAILS(kill(0, 0), ECAPMODE);
+	FAILS(kill(-1, 0), ECAPMODE);
+	FAILS(kill(-getpid(), 0), ECAPMODE);
+	in_child(signal_parent, NULL);
+	CHECK(heard == 2);
+}
+
 /* Not by a process with threads: each would have to give up executing by name. */
 static void execute_with_threads(void)
 {
@@ -356,5 +396,5 @@ const struct test_case mode_cases[] = {
 	{"enter", enter}, {"beneath", beneath}, {"inherited", inherited}, {"local time", local_time},
 	{"time zone data", time_zone_data}, {"named zone", named_zone}, {"execute", execute},
 	{"execute in container", execute_in_container}, {"execute with threads", execute_with_threads}, {"believed", believed},
-	{"kept with threads", kept_with_threads}, {"copied", copied}, {NULL, NULL},
+	{"kept with threads", kept_with_threads}, {"copied", copied}, {"signals", signals}, {NULL, NULL},
 };
