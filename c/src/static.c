@@ -211,6 +211,18 @@ static void only_read(int fd)
 	CALL1(SYS_close, copy);
 }
 
+/*
+ * Installs the filter in capsicum_room. Once there is one the process comes to no ring
+ * any more; before the first it is looked whether there is one. Without /proc nobody
+ * can tell.
+ */
+static int install(int n)
+{
+	if (!capsicum_static_begun() && capsicum_submits_unseen())
+		return -EBUSY;
+	return (int)capsicum_install(capsicum_room, n);
+}
+
 /* Puts a filter in force for what now says of fd, where had is what it was. */
 static int enforce(int fd)
 {
@@ -237,8 +249,7 @@ static int enforce(int fd)
 	int n = capsicum_compile(fd, &now.caps, &o);
 	if (n < 0)
 		return n;
-	n = (int)capsicum_install(capsicum_room, n);
-	if (n < 0)
+	if ((n = install(n)) < 0)
 		return n;
 	now.read_only = now.read_only && had.read_only;
 	if (fresh)
@@ -346,7 +357,7 @@ int capsicum_static_enter(void)
 	long pid = CALL0(SYS_getpid);
 	for (int i = 0; i < capsicum_nmode_pids; i++)
 		capsicum_room[capsicum_mode_pids[i]].k = (uint32_t)pid;
-	return (int)capsicum_install(capsicum_room, capsicum_nmode);
+	return install(capsicum_nmode);
 }
 
 int capsicum_static_mode(void)

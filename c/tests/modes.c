@@ -13,6 +13,9 @@
 
 #include "check.h"
 
+#ifndef SYS_io_uring_setup
+#define SYS_io_uring_setup 425
+#endif
 #ifndef SYS_landlock_create_ruleset
 #define SYS_landlock_create_ruleset 444
 #endif
@@ -392,9 +395,35 @@ static void believed(void)
 	FAILS(open("/etc/passwd", O_RDONLY), ECAPMODE);
 }
 
+/* A ring that the kernel polls does what is written into it without a call. */
+static void ring(void)
+{
+	struct {
+		uint32_t entries, completions, flags, processor, idle, rest[25];
+	} params;
+	memset(&params, 0, sizeof params);
+	params.flags = 2; /* IORING_SETUP_SQPOLL */
+	long r = syscall(SYS_io_uring_setup, 4, &params);
+	if (r < 0) { /* in a run, and where the administrator forbids them */
+		CHECK(errno == ENOSYS || errno == EPERM);
+		return;
+	}
+	FAILS(limit(0, CAP_READ, 0ULL), EBUSY);
+	FAILS(cap_enter(), EBUSY);
+	FAILS(caph_enter(), EBUSY);
+	CHECK(!cap_sandboxed());
+	close((int)r);
+	for (int i = 0; i < 1000 && cap_enter() < 0; i++) { /* its thread ends a little later */
+		CHECK(errno == EBUSY);
+		usleep(10000);
+	}
+	CHECK(cap_sandboxed());
+}
+
 const struct test_case mode_cases[] = {
 	{"enter", enter}, {"beneath", beneath}, {"inherited", inherited}, {"local time", local_time},
 	{"time zone data", time_zone_data}, {"named zone", named_zone}, {"execute", execute},
 	{"execute in container", execute_in_container}, {"execute with threads", execute_with_threads}, {"believed", believed},
-	{"kept with threads", kept_with_threads}, {"copied", copied}, {"signals", signals}, {NULL, NULL},
+	{"kept with threads", kept_with_threads}, {"copied", copied}, {"signals", signals}, {"ring", ring},
+	{NULL, NULL},
 };
