@@ -153,70 +153,85 @@ static const struct demand list45[] = {
 static const struct demand list46[] = {
 	{0, 0, 1, 1, {0x200000000000000U, 0x400000000001000U}, 0, 0},
 };
-static const struct demand list47[] = {
-	{0, 0, 1, 1, {0x200000000000000U, 0x400000000008000U}, 0, 0},
+static const uint64_t list47[] = {
+	0x3U,
+	0x4U,
+	0x5U,
 };
-static const struct demand list48[] = {
-	{0, 0, 1, 1, {0x200000000100000U, 0x400000000000000U}, 0, 0},
+static const struct test list48[] = {
+	{1, 0, 0, 0x0U, list47, 3},
 };
 static const struct demand list49[] = {
-	{0, 0, 1, 1, {0x200000000000200U, 0x400000000000000U}, 0, 0},
+	{0, 4, 1, 1, {0x200000000000000U, 0x400000000000000U}, 0, 0},
+	{4, 4, 1, 1, {0x200000000000000U, 0x400000000000000U}, list48, 1},
 };
-static const struct test list50[] = {
-	{1, 0, 1, 0x0U, list17, 1},
+static const struct demand list50[] = {
+	{0, 0, 1, 1, {0x200000000000000U, 0x400000000008000U}, 0, 0},
 };
 static const struct demand list51[] = {
-	{0, 0, 1, 1, {0x200000000200000U, 0x400000000000000U}, list50, 1},
+	{0, 4, 1, 1, {0x200000000000000U, 0x400000000000000U}, 0, 0},
 };
-static const struct test list52[] = {
+static const struct demand list52[] = {
+	{0, 0, 1, 1, {0x200000000100000U, 0x400000000000000U}, 0, 0},
+};
+static const struct demand list53[] = {
+	{0, 0, 1, 1, {0x200000000000200U, 0x400000000000000U}, 0, 0},
+};
+static const struct test list54[] = {
+	{1, 0, 1, 0x0U, list17, 1},
+};
+static const struct demand list55[] = {
+	{0, 0, 1, 1, {0x200000000200000U, 0x400000000000000U}, list54, 1},
+};
+static const struct test list56[] = {
 	{0, 0, 0, 0x0U, list1, 1},
 	{1, 1, 1, 0x0U, list17, 1},
 };
-static const struct clause list53[] = {
-	{list52, 2, 135},
+static const struct clause list57[] = {
+	{list56, 2, 135},
 };
-static const struct demand list54[] = {
+static const struct demand list58[] = {
 	{0, 0, 1, 1, {0x200000000000001U, 0x400000000000000U}, 0, 0},
 };
-static const struct demand list55[] = {
+static const struct demand list59[] = {
 	{0, 0, 1, 1, {0x200000100000000U, 0x400000000000000U}, 0, 0},
 };
-static const struct demand list56[] = {
+static const struct demand list60[] = {
 	{0, 0, 1, 1, {0x200000200000000U, 0x400000000000000U}, 0, 0},
 };
-static const struct demand list57[] = {
+static const struct demand list61[] = {
 	{0, 0, 1, 1, {0x200000400000000U, 0x400000000000000U}, 0, 0},
 };
-static const uint64_t list58[] = {
+static const uint64_t list62[] = {
 	0x1U,
 };
-static const uint64_t list59[] = {
+static const uint64_t list63[] = {
 	0x4dU,
 };
-static const struct test list60[] = {
-	{1, 0, 0, 0x0U, list58, 1},
-	{2, 0, 0, 0x0U, list59, 1},
+static const struct test list64[] = {
+	{1, 0, 0, 0x0U, list62, 1},
+	{2, 0, 0, 0x0U, list63, 1},
 };
-static const struct clause list61[] = {
-	{list60, 2, 0},
-};
-static const struct demand list62[] = {
-	{0, 0, 1, 1, {0x200000000000000U, 0x400000000200000U}, 0, 0},
-};
-static const struct demand list63[] = {
-	{0, 0, 1, 1, {0x200000000000000U, 0x400000000400000U}, 0, 0},
-};
-static const uint64_t list64[] = {
-	0x40049409U,
-};
-static const struct test list65[] = {
-	{1, 0, 0, 0x0U, list64, 1},
+static const struct clause list65[] = {
+	{list64, 2, 0},
 };
 static const struct demand list66[] = {
-	{0, 2, 1, 1, {0x200000000000000U, 0x400000000000000U}, 0, 0},
-	{2, 0, 1, 1, {0x20000000000000dU, 0x400000000000000U}, list65, 1},
+	{0, 0, 1, 1, {0x200000000000000U, 0x400000000200000U}, 0, 0},
 };
-static const uint64_t list67[] = {
+static const struct demand list67[] = {
+	{0, 0, 1, 1, {0x200000000000000U, 0x400000000400000U}, 0, 0},
+};
+static const uint64_t list68[] = {
+	0x40049409U,
+};
+static const struct test list69[] = {
+	{1, 0, 0, 0x0U, list68, 1},
+};
+static const struct demand list70[] = {
+	{0, 2, 1, 1, {0x200000000000000U, 0x400000000000000U}, 0, 0},
+	{2, 0, 1, 1, {0x20000000000000dU, 0x400000000000000U}, list69, 1},
+};
+static const uint64_t list71[] = {
 	0x8908U,
 	0x8909U,
 	0x890aU,
@@ -728,13 +743,13 @@ static const uint64_t list67[] = {
 	0x587aU,
 	0x587bU,
 };
-static const struct test list68[] = {
-	{1, 0, 0, 0xffffU, list67, 510},
+static const struct test list72[] = {
+	{1, 0, 0, 0xffffU, list71, 510},
 };
-static const struct clause list69[] = {
-	{list68, 1, 0},
+static const struct clause list73[] = {
+	{list72, 1, 0},
 };
-static const uint64_t list70[] = {
+static const uint64_t list74[] = {
 	0x2103U,
 	0x4c00U,
 	0x4c06U,
@@ -755,202 +770,203 @@ static const uint64_t list70[] = {
 	0xaf30U,
 	0xe501U,
 };
-static const struct test list71[] = {
-	{1, 0, 0, 0xffffU, list70, 19},
-};
-static const struct clause list72[] = {
-	{list71, 1, 135},
-};
-static const struct test list73[] = {
-	{2, 0, 0, 0x0U, list23, 1},
-};
-static const struct clause list74[] = {
-	{list24, 1, 0},
-	{list73, 1, 0},
-};
 static const struct test list75[] = {
-	{2, 0, 0, 0x0U, list1, 1},
+	{1, 0, 0, 0xffffU, list74, 19},
 };
 static const struct clause list76[] = {
-	{list2, 1, 135},
 	{list75, 1, 135},
 };
-static const struct demand list77[] = {
+static const struct test list77[] = {
+	{2, 0, 0, 0x0U, list23, 1},
+};
+static const struct clause list78[] = {
+	{list24, 1, 0},
+	{list77, 1, 0},
+};
+static const struct test list79[] = {
+	{2, 0, 0, 0x0U, list1, 1},
+};
+static const struct clause list80[] = {
+	{list2, 1, 135},
+	{list79, 1, 135},
+};
+static const struct demand list81[] = {
 	{0, 0, 1, 1, {0x200000800000000U, 0x400000000000000U}, 0, 0},
 };
-static const struct demand list78[] = {
+static const struct demand list82[] = {
 	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, 0, 0},
 };
-static const uint64_t list79[] = {
+static const uint64_t list83[] = {
 	0x20U,
 };
-static const struct test list80[] = {
-	{3, 4, 0, 0x0U, list79, 1},
-};
-static const struct test list81[] = {
-	{3, 4, 0, 0x0U, list79, 1},
-	{3, 3, 0, 0x0U, list58, 1},
-};
-static const struct test list82[] = {
-	{3, 4, 0, 0x0U, list79, 1},
-	{2, 3, 0, 0x0U, list58, 1},
-};
-static const uint64_t list83[] = {
-	0x2U,
-};
 static const struct test list84[] = {
-	{3, 4, 0, 0x0U, list79, 1},
-	{2, 3, 0, 0x0U, list83, 1},
-	{3, 3, 0, 0x0U, list58, 1},
+	{3, 4, 0, 0x0U, list83, 1},
 };
-static const uint64_t list85[] = {
-	0x4U,
+static const struct test list85[] = {
+	{3, 4, 0, 0x0U, list83, 1},
+	{3, 3, 0, 0x0U, list62, 1},
 };
 static const struct test list86[] = {
-	{3, 4, 0, 0x0U, list79, 1},
-	{2, 3, 0, 0x0U, list85, 1},
+	{3, 4, 0, 0x0U, list83, 1},
+	{2, 3, 0, 0x0U, list62, 1},
 };
-static const struct demand list87[] = {
-	{4, 0, 1, 1, {0x20000000000001dU, 0x400000000000000U}, list80, 1},
-	{4, 0, 0, 1, {0x20000000000001eU, 0x400000000000000U}, list81, 2},
-	{4, 0, 1, 1, {0x200000000000010U, 0x400000000000000U}, list80, 1},
-	{4, 0, 1, 1, {0x20000000000001dU, 0x400000000000000U}, list82, 2},
-	{4, 0, 1, 1, {0x20000000000001eU, 0x400000000000000U}, list84, 3},
-	{4, 0, 1, 1, {0x20000000000003cU, 0x400000000000000U}, list86, 2},
+static const uint64_t list87[] = {
+	0x2U,
 };
-static const struct demand list88[] = {
-	{0, 0, 1, 1, {0x200000000000000U, 0x400000000000020U}, 0, 0},
+static const struct test list88[] = {
+	{3, 4, 0, 0x0U, list83, 1},
+	{2, 3, 0, 0x0U, list87, 1},
+	{3, 3, 0, 0x0U, list62, 1},
 };
-static const struct demand list89[] = {
-	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
+static const uint64_t list89[] = {
+	0x4U,
 };
-static const struct demand list90[] = {
-	{0, 0, 1, 1, {0x200000000080000U, 0x400000000000000U}, list50, 1},
+static const struct test list90[] = {
+	{3, 4, 0, 0x0U, list83, 1},
+	{2, 3, 0, 0x0U, list89, 1},
 };
 static const struct demand list91[] = {
-	{0, 0, 1, 1, {0x200000000000000U, 0x400000000800000U}, 0, 0},
+	{4, 0, 1, 1, {0x20000000000001dU, 0x400000000000000U}, list84, 1},
+	{4, 0, 0, 1, {0x20000000000001eU, 0x400000000000000U}, list85, 2},
+	{4, 0, 1, 1, {0x200000000000010U, 0x400000000000000U}, list84, 1},
+	{4, 0, 1, 1, {0x20000000000001dU, 0x400000000000000U}, list86, 2},
+	{4, 0, 1, 1, {0x20000000000001eU, 0x400000000000000U}, list88, 3},
+	{4, 0, 1, 1, {0x20000000000003cU, 0x400000000000000U}, list90, 2},
 };
 static const struct demand list92[] = {
+	{0, 4, 1, 1, {0x200000000000000U, 0x400000000000000U}, 0, 0},
+	{2, 4, 1, 1, {0x200000000000000U, 0x400000000000000U}, 0, 0},
+};
+static const struct demand list93[] = {
+	{0, 0, 1, 1, {0x200000000000000U, 0x400000000000020U}, 0, 0},
+};
+static const struct demand list94[] = {
+	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
+};
+static const struct demand list95[] = {
+	{0, 0, 1, 1, {0x200000000080000U, 0x400000000000000U}, list54, 1},
+};
+static const struct demand list96[] = {
+	{0, 0, 1, 1, {0x200000000000000U, 0x400000000800000U}, 0, 0},
+};
+static const struct demand list97[] = {
 	{0, 0, 1, 1, {0x200000000000000U, 0x400000000000800U}, 0, 0},
 };
-static const uint64_t list93[] = {
+static const uint64_t list98[] = {
 	0x3U,
 };
-static const struct test list94[] = {
-	{3, 2, 0, 0x0U, list93, 1},
+static const struct test list99[] = {
+	{3, 2, 0, 0x0U, list98, 1},
 };
-static const struct clause list95[] = {
-	{list94, 1, 0},
+static const struct clause list100[] = {
+	{list99, 1, 0},
 };
-static const struct test list96[] = {
+static const struct test list101[] = {
 	{1, 1, 0, 0x0U, list17, 1},
 };
-static const struct clause list97[] = {
-	{list96, 1, 135},
+static const struct clause list102[] = {
+	{list101, 1, 135},
 };
-static const struct demand list98[] = {
+static const struct demand list103[] = {
 	{0, 0, 1, 1, {0x20000000000000dU, 0x400000000000000U}, 0, 0},
 };
-static const uint64_t list99[] = {
+static const uint64_t list104[] = {
 	0xffffffffffffffffU,
 };
-static const struct test list100[] = {
-	{3, 1, 1, 0x0U, list99, 1},
+static const struct test list105[] = {
+	{3, 1, 1, 0x0U, list104, 1},
 };
-static const struct demand list101[] = {
+static const struct demand list106[] = {
 	{0, 0, 1, 1, {0x200000000000001U, 0x400000000000000U}, 0, 0},
-	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list100, 1},
+	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list105, 1},
 };
-static const struct demand list102[] = {
-	{0, 4, 1, 1, {0x200000000000000U, 0x400000000000000U}, 0, 0},
-};
-static const struct test list103[] = {
+static const struct test list107[] = {
 	{0, 1, 0, 0x0U, list17, 1},
 };
-static const struct clause list104[] = {
-	{list103, 1, 135},
+static const struct clause list108[] = {
+	{list107, 1, 135},
 };
-static const uint64_t list105[] = {
+static const uint64_t list109[] = {
 	0x10U,
 };
-static const struct test list106[] = {
-	{5, 4, 0, 0x0U, list105, 1},
-	{3, 1, 1, 0x0U, list99, 1},
+static const struct test list110[] = {
+	{5, 4, 0, 0x0U, list109, 1},
+	{3, 1, 1, 0x0U, list104, 1},
 };
-static const uint64_t list107[] = {
+static const uint64_t list111[] = {
 	0x6U,
 };
-static const struct test list108[] = {
-	{5, 3, 0, 0x0U, list107, 1},
+static const struct test list112[] = {
+	{5, 3, 0, 0x0U, list111, 1},
 };
-static const struct demand list109[] = {
+static const struct demand list113[] = {
 	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
-	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list106, 2},
-	{0, 0, 1, 1, {0x200000000000100U, 0x400000000000000U}, list108, 1},
+	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list110, 2},
+	{0, 0, 1, 1, {0x200000000000100U, 0x400000000000000U}, list112, 1},
 };
-static const struct demand list110[] = {
+static const struct demand list114[] = {
 	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
 	{1, 0, 1, 1, {0x20000000000000dU, 0x400000000000000U}, 0, 0},
 };
-static const struct test list111[] = {
+static const struct test list115[] = {
 	{4, 1, 1, 0x0U, list17, 1},
 };
-static const struct demand list112[] = {
+static const struct demand list116[] = {
 	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
-	{0, 0, 1, 1, {0x200000080000000U, 0x400000000000000U}, list111, 1},
+	{0, 0, 1, 1, {0x200000080000000U, 0x400000000000000U}, list115, 1},
 };
-static const struct clause list113[] = {
-	{list111, 1, 0},
+static const struct clause list117[] = {
+	{list115, 1, 0},
 };
-static const struct demand list114[] = {
+static const struct demand list118[] = {
 	{0, 0, 1, 1, {0x200002000000000U, 0x400000000000000U}, 0, 0},
 };
-static const uint64_t list115[] = {
+static const uint64_t list119[] = {
 	0x4cU,
 	0x12U,
 };
-static const struct test list116[] = {
-	{1, 0, 0, 0x0U, list58, 1},
-	{2, 0, 0, 0x0U, list115, 2},
+static const struct test list120[] = {
+	{1, 0, 0, 0x0U, list62, 1},
+	{2, 0, 0, 0x0U, list119, 2},
 };
-static const struct clause list117[] = {
-	{list116, 2, 0},
+static const struct clause list121[] = {
+	{list120, 2, 0},
 };
-static const struct demand list118[] = {
+static const struct demand list122[] = {
 	{0, 0, 1, 1, {0x200004000000000U, 0x400000000000000U}, 0, 0},
 };
-static const struct test list119[] = {
+static const struct test list123[] = {
 	{1, 0, 0, 0x0U, list23, 1},
 };
-static const struct clause list120[] = {
-	{list119, 1, 0},
+static const struct clause list124[] = {
+	{list123, 1, 0},
 };
-static const struct test list121[] = {
+static const struct test list125[] = {
 	{1, 0, 0, 0x0U, list1, 1},
 };
-static const struct clause list122[] = {
-	{list121, 1, 135},
+static const struct clause list126[] = {
+	{list125, 1, 135},
 };
-static const struct demand list123[] = {
+static const struct demand list127[] = {
 	{0, 0, 1, 1, {0x20000000000010cU, 0x400000000000000U}, 0, 0},
 };
-static const struct demand list124[] = {
+static const struct demand list128[] = {
 	{0, 0, 1, 1, {0x200000000000001U, 0x400000000000000U}, 0, 0},
 	{1, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
 };
-static const struct demand list125[] = {
+static const struct demand list129[] = {
 	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
 	{0, 0, 1, 1, {0x200000000000001U, 0x400000000000000U}, list19, 1},
 };
-static const struct demand list126[] = {
+static const struct demand list130[] = {
 	{0, 0, 1, 0, {0x200000000000001U, 0x400000000000000U}, 0, 0},
 	{0, 0, 0, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
 };
-static const struct test list127[] = {
-	{0, 0, 0, 0x0U, list93, 1},
+static const struct test list131[] = {
+	{0, 0, 0, 0x0U, list98, 1},
 };
-static const struct demand list128[] = {
-	{1, 0, 1, 1, {0x200000000000000U, 0x400000000000400U}, list127, 1},
+static const struct demand list132[] = {
+	{1, 0, 1, 1, {0x200000000000000U, 0x400000000000400U}, list131, 1},
 };
 const struct call capsicum_calls[] = {
 	{list0, 1, 0, {0, 0}, {list3, 1}, {list3, 1}, {0, 0}, {0, 0}} /* accept */,
@@ -988,93 +1004,96 @@ const struct call capsicum_calls[] = {
 	{list44, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* flistxattr */,
 	{list45, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* flock */,
 	{list46, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* fremovexattr */,
-	{list47, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* fsetxattr */,
-	{0, 0, 1, {list5, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* fspick */,
+	{list49, 2, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* fsconfig */,
+	{list50, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* fsetxattr */,
+	{list51, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* fsmount */,
+	{list51, 1, 1, {list5, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* fspick */,
 	{list7, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* fstat */,
-	{list48, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* fstatfs */,
+	{list52, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* fstatfs */,
 	{list42, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* fsync */,
-	{list49, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* ftruncate */,
-	{list51, 1, 0, {list25, 1}, {list53, 1}, {0, 0}, {0, 0}, {0, 0}} /* futimesat */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getdents */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getdents64 */,
-	{list55, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getpeername */,
-	{list56, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getsockname */,
-	{list57, 1, 0, {list61, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getsockopt */,
+	{list53, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* ftruncate */,
+	{list55, 1, 0, {list25, 1}, {list57, 1}, {0, 0}, {0, 0}, {0, 0}} /* futimesat */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getdents */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getdents64 */,
+	{list59, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getpeername */,
+	{list60, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getsockname */,
+	{list61, 1, 0, {list65, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* getsockopt */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* getxattrat */,
-	{list62, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* inotify_add_watch */,
-	{list63, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* inotify_rm_watch */,
+	{list66, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* inotify_add_watch */,
+	{list67, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* inotify_rm_watch */,
 	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* io_submit */,
 	{0, 0, 1, {list5, 1}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* io_uring_enter */,
 	{0, 0, 1, {list5, 1}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* io_uring_register */,
 	{0, 0, 1, {list5, 1}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* io_uring_setup */,
-	{list66, 2, 0, {list69, 1}, {0, 0}, {0, 0}, {list72, 1}, {0, 0}} /* ioctl */,
-	{0, 0, 0, {list74, 2}, {list76, 2}, {0, 0}, {0, 0}, {0, 0}} /* linkat */,
-	{list77, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* listen */,
+	{list70, 2, 0, {list73, 1}, {0, 0}, {0, 0}, {list76, 1}, {0, 0}} /* ioctl */,
+	{0, 0, 0, {list78, 2}, {list80, 2}, {0, 0}, {0, 0}, {0, 0}} /* linkat */,
+	{list81, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* listen */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* listxattrat */,
-	{list78, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* lseek */,
+	{list82, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* lseek */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* mkdirat */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* mknodat */,
-	{list87, 6, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mmap */,
-	{0, 0, 1, {list5, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* mount_setattr */,
-	{0, 0, 1, {list5, 1}, {list76, 2}, {0, 0}, {0, 0}, {0, 0}} /* move_mount */,
-	{list88, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mq_getsetattr */,
-	{list88, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mq_notify */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mq_timedreceive */,
-	{list89, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mq_timedsend */,
+	{list91, 6, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mmap */,
+	{list51, 1, 1, {list5, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* mount_setattr */,
+	{list92, 2, 1, {list5, 1}, {list80, 2}, {0, 0}, {0, 0}, {0, 0}} /* move_mount */,
+	{list93, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mq_getsetattr */,
+	{list93, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mq_notify */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mq_timedreceive */,
+	{list94, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* mq_timedsend */,
 	{0, 0, 1, {list5, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* name_to_handle_at */,
-	{list90, 1, 0, {list25, 1}, {list53, 1}, {0, 0}, {0, 0}, {0, 0}} /* newfstatat */,
+	{list95, 1, 0, {list25, 1}, {list57, 1}, {0, 0}, {0, 0}, {0, 0}} /* newfstatat */,
 	{0, 0, 1, {list5, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* open_tree */,
 	{0, 0, 1, {list5, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* open_tree_attr */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* openat */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* openat2 */,
-	{list91, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* pidfd_getfd */,
-	{list92, 1, 0, {list95, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pidfd_send_signal */,
-	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list97, 1}} /* poll */,
-	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list97, 1}} /* ppoll */,
-	{list98, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pread64 */,
-	{list98, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* preadv */,
-	{list101, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* preadv2 */,
-	{list102, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* process_madvise */,
-	{list102, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* process_mrelease */,
-	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list104, 1}} /* pselect6 */,
+	{list96, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* pidfd_getfd */,
+	{list97, 1, 0, {list100, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pidfd_send_signal */,
+	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list102, 1}} /* poll */,
+	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list102, 1}} /* ppoll */,
+	{list103, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pread64 */,
+	{list103, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* preadv */,
+	{list106, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* preadv2 */,
+	{list51, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* process_madvise */,
+	{list51, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* process_mrelease */,
+	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list108, 1}} /* pselect6 */,
 	{list26, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pwrite64 */,
 	{list26, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pwritev */,
-	{list109, 3, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pwritev2 */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* read */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* readahead */,
+	{list113, 3, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pwritev2 */,
+	{list51, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* quotactl_fd */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* read */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* readahead */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* readlinkat */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* readv */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* recvfrom */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* recvmmsg */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* recvmsg */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* readv */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* recvfrom */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* recvmmsg */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* recvmsg */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* removexattrat */,
-	{0, 0, 0, {list74, 2}, {list76, 2}, {0, 0}, {0, 0}, {0, 0}} /* renameat */,
-	{0, 0, 0, {list74, 2}, {list76, 2}, {0, 0}, {0, 0}, {0, 0}} /* renameat2 */,
-	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list104, 1}} /* select */,
-	{list110, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sendfile */,
-	{list89, 1, 0, {0, 0}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* sendmmsg */,
-	{list89, 1, 0, {0, 0}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* sendmsg */,
-	{list112, 2, 0, {list113, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sendto */,
-	{list102, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* setns */,
-	{list114, 1, 0, {list117, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* setsockopt */,
+	{0, 0, 0, {list78, 2}, {list80, 2}, {0, 0}, {0, 0}, {0, 0}} /* renameat */,
+	{0, 0, 0, {list78, 2}, {list80, 2}, {0, 0}, {0, 0}, {0, 0}} /* renameat2 */,
+	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list108, 1}} /* select */,
+	{list114, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sendfile */,
+	{list94, 1, 0, {0, 0}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* sendmmsg */,
+	{list94, 1, 0, {0, 0}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* sendmsg */,
+	{list116, 2, 0, {list117, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sendto */,
+	{list51, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* setns */,
+	{list118, 1, 0, {list121, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* setsockopt */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* setxattrat */,
-	{list118, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* shutdown */,
-	{list89, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* signalfd */,
-	{list89, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* signalfd4 */,
+	{list122, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* shutdown */,
+	{list94, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* signalfd */,
+	{list94, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* signalfd4 */,
 	{list20, 4, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* splice */,
-	{list90, 1, 0, {list25, 1}, {list53, 1}, {0, 0}, {0, 0}, {0, 0}} /* statx */,
-	{0, 0, 0, {list120, 1}, {list122, 1}, {0, 0}, {0, 0}, {0, 0}} /* symlinkat */,
-	{list123, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sync_file_range */,
+	{list95, 1, 0, {list25, 1}, {list57, 1}, {0, 0}, {0, 0}, {0, 0}} /* statx */,
+	{0, 0, 0, {list124, 1}, {list126, 1}, {0, 0}, {0, 0}, {0, 0}} /* symlinkat */,
+	{list127, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sync_file_range */,
 	{list42, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* syncfs */,
-	{list124, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* tee */,
-	{list54, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* timerfd_gettime */,
-	{list125, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* timerfd_settime */,
+	{list128, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* tee */,
+	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* timerfd_gettime */,
+	{list129, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* timerfd_settime */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* unlinkat */,
-	{list51, 1, 0, {list25, 1}, {list53, 1}, {0, 0}, {0, 0}, {0, 0}} /* utimensat */,
-	{list126, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* vmsplice */,
-	{list128, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* waitid */,
-	{list89, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* write */,
-	{list89, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* writev */,
+	{list55, 1, 0, {list25, 1}, {list57, 1}, {0, 0}, {0, 0}, {0, 0}} /* utimensat */,
+	{list130, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* vmsplice */,
+	{list132, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* waitid */,
+	{list94, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* write */,
+	{list94, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* writev */,
 };
 const struct command capsicum_commands[] = {
 	{0, 0, {0x200000000000000U, 0x400000000000000U}},
@@ -1118,30 +1137,30 @@ const int capsicum_ncommands = 35;
 #ifdef __x86_64__
 const uint32_t capsicum_arch = 0xc000003eU;
 const struct number capsicum_numbers[] = {
-	{0, 87}, /* read */
-	{1, 120}, /* write */
+	{0, 90}, /* read */
+	{1, 123}, /* write */
 	{2, -1}, /* open */
 	{3, -1}, /* close */
 	{4, -1}, /* stat */
-	{5, 37}, /* fstat */
+	{5, 39}, /* fstat */
 	{6, -1}, /* lstat */
-	{7, 76}, /* poll */
-	{8, 58}, /* lseek */
-	{9, 61}, /* mmap */
+	{7, 78}, /* poll */
+	{8, 60}, /* lseek */
+	{9, 63}, /* mmap */
 	{10, -1}, /* mprotect */
 	{11, -1}, /* munmap */
 	{12, -1}, /* brk */
 	{13, -1}, /* rt_sigaction */
 	{14, -1}, /* rt_sigprocmask */
 	{15, -1}, /* rt_sigreturn */
-	{16, 54}, /* ioctl */
-	{17, 78}, /* pread64 */
-	{18, 84}, /* pwrite64 */
-	{19, 90}, /* readv */
-	{20, 121}, /* writev */
+	{16, 56}, /* ioctl */
+	{17, 80}, /* pread64 */
+	{18, 86}, /* pwrite64 */
+	{19, 93}, /* readv */
+	{20, 124}, /* writev */
 	{21, -1}, /* access */
 	{22, -1}, /* pipe */
-	{23, 97}, /* select */
+	{23, 100}, /* select */
 	{24, -1}, /* sched_yield */
 	{25, -1}, /* mremap */
 	{26, -1}, /* msync */
@@ -1158,22 +1177,22 @@ const struct number capsicum_numbers[] = {
 	{37, -1}, /* alarm */
 	{38, -1}, /* setitimer */
 	{39, -1}, /* getpid */
-	{40, 98}, /* sendfile */
+	{40, 101}, /* sendfile */
 	{41, -1}, /* socket */
 	{42, 7}, /* connect */
 	{43, 0}, /* accept */
-	{44, 101}, /* sendto */
-	{45, 91}, /* recvfrom */
-	{46, 100}, /* sendmsg */
-	{47, 93}, /* recvmsg */
-	{48, 105}, /* shutdown */
+	{44, 104}, /* sendto */
+	{45, 94}, /* recvfrom */
+	{46, 103}, /* sendmsg */
+	{47, 96}, /* recvmsg */
+	{48, 108}, /* shutdown */
 	{49, 2}, /* bind */
-	{50, 56}, /* listen */
-	{51, 45}, /* getsockname */
-	{52, 44}, /* getpeername */
+	{50, 58}, /* listen */
+	{51, 47}, /* getsockname */
+	{52, 46}, /* getpeername */
 	{53, -1}, /* socketpair */
-	{54, 103}, /* setsockopt */
-	{55, 46}, /* getsockopt */
+	{54, 106}, /* setsockopt */
+	{55, 48}, /* getsockopt */
 	{56, 5}, /* clone */
 	{57, -1}, /* fork */
 	{58, -1}, /* vfork */
@@ -1192,11 +1211,11 @@ const struct number capsicum_numbers[] = {
 	{71, -1}, /* msgctl */
 	{72, 27}, /* fcntl */
 	{73, 33}, /* flock */
-	{74, 39}, /* fsync */
+	{74, 41}, /* fsync */
 	{75, 28}, /* fdatasync */
 	{76, -1}, /* truncate */
-	{77, 40}, /* ftruncate */
-	{78, 42}, /* getdents */
+	{77, 42}, /* ftruncate */
+	{78, 44}, /* getdents */
 	{79, -1}, /* getcwd */
 	{80, -1}, /* chdir */
 	{81, 21}, /* fchdir */
@@ -1256,7 +1275,7 @@ const struct number capsicum_numbers[] = {
 	{135, -1}, /* personality */
 	{136, -1}, /* ustat */
 	{137, -1}, /* statfs */
-	{138, 38}, /* fstatfs */
+	{138, 40}, /* fstatfs */
 	{139, -1}, /* sysfs */
 	{140, -1}, /* getpriority */
 	{141, -1}, /* setpriority */
@@ -1305,10 +1324,10 @@ const struct number capsicum_numbers[] = {
 	{184, -1}, /* tuxcall */
 	{185, -1}, /* security */
 	{186, -1}, /* gettid */
-	{187, 88}, /* readahead */
+	{187, 91}, /* readahead */
 	{188, -1}, /* setxattr */
 	{189, -1}, /* lsetxattr */
-	{190, 35}, /* fsetxattr */
+	{190, 36}, /* fsetxattr */
 	{191, -1}, /* getxattr */
 	{192, -1}, /* lgetxattr */
 	{193, 29}, /* fgetxattr */
@@ -1327,7 +1346,7 @@ const struct number capsicum_numbers[] = {
 	{206, -1}, /* io_setup */
 	{207, -1}, /* io_destroy */
 	{208, -1}, /* io_getevents */
-	{209, 50}, /* io_submit */
+	{209, 52}, /* io_submit */
 	{210, -1}, /* io_cancel */
 	{211, -1}, /* get_thread_area */
 	{212, -1}, /* lookup_dcookie */
@@ -1335,7 +1354,7 @@ const struct number capsicum_numbers[] = {
 	{214, -1}, /* epoll_ctl_old */
 	{215, -1}, /* epoll_wait_old */
 	{216, -1}, /* remap_file_pages */
-	{217, 43}, /* getdents64 */
+	{217, 45}, /* getdents64 */
 	{218, -1}, /* set_tid_address */
 	{219, -1}, /* restart_syscall */
 	{220, -1}, /* semtimedop */
@@ -1360,73 +1379,73 @@ const struct number capsicum_numbers[] = {
 	{239, -1}, /* get_mempolicy */
 	{240, -1}, /* mq_open */
 	{241, -1}, /* mq_unlink */
-	{242, 67}, /* mq_timedsend */
-	{243, 66}, /* mq_timedreceive */
-	{244, 65}, /* mq_notify */
-	{245, 64}, /* mq_getsetattr */
+	{242, 69}, /* mq_timedsend */
+	{243, 68}, /* mq_timedreceive */
+	{244, 67}, /* mq_notify */
+	{245, 66}, /* mq_getsetattr */
 	{246, -1}, /* kexec_load */
-	{247, 119}, /* waitid */
+	{247, 122}, /* waitid */
 	{248, -1}, /* add_key */
 	{249, -1}, /* request_key */
 	{250, -1}, /* keyctl */
 	{251, -1}, /* ioprio_set */
 	{252, -1}, /* ioprio_get */
 	{253, -1}, /* inotify_init */
-	{254, 48}, /* inotify_add_watch */
-	{255, 49}, /* inotify_rm_watch */
+	{254, 50}, /* inotify_add_watch */
+	{255, 51}, /* inotify_rm_watch */
 	{256, -1}, /* migrate_pages */
-	{257, 72}, /* openat */
-	{258, 59}, /* mkdirat */
-	{259, 60}, /* mknodat */
+	{257, 74}, /* openat */
+	{258, 61}, /* mkdirat */
+	{259, 62}, /* mknodat */
 	{260, 26}, /* fchownat */
-	{261, 41}, /* futimesat */
-	{262, 69}, /* newfstatat */
-	{263, 116}, /* unlinkat */
-	{264, 95}, /* renameat */
-	{265, 55}, /* linkat */
-	{266, 110}, /* symlinkat */
-	{267, 89}, /* readlinkat */
+	{261, 43}, /* futimesat */
+	{262, 71}, /* newfstatat */
+	{263, 119}, /* unlinkat */
+	{264, 98}, /* renameat */
+	{265, 57}, /* linkat */
+	{266, 113}, /* symlinkat */
+	{267, 92}, /* readlinkat */
 	{268, 23}, /* fchmodat */
 	{269, 17}, /* faccessat */
-	{270, 83}, /* pselect6 */
-	{271, 77}, /* ppoll */
+	{270, 85}, /* pselect6 */
+	{271, 79}, /* ppoll */
 	{272, -1}, /* unshare */
 	{273, -1}, /* set_robust_list */
 	{274, -1}, /* get_robust_list */
-	{275, 108}, /* splice */
-	{276, 113}, /* tee */
-	{277, 111}, /* sync_file_range */
-	{278, 118}, /* vmsplice */
+	{275, 111}, /* splice */
+	{276, 116}, /* tee */
+	{277, 114}, /* sync_file_range */
+	{278, 121}, /* vmsplice */
 	{279, -1}, /* move_pages */
-	{280, 117}, /* utimensat */
+	{280, 120}, /* utimensat */
 	{281, 13}, /* epoll_pwait */
-	{282, 106}, /* signalfd */
+	{282, 109}, /* signalfd */
 	{283, -1}, /* timerfd_create */
 	{284, -1}, /* eventfd */
 	{285, 19}, /* fallocate */
-	{286, 115}, /* timerfd_settime */
-	{287, 114}, /* timerfd_gettime */
+	{286, 118}, /* timerfd_settime */
+	{287, 117}, /* timerfd_gettime */
 	{288, 1}, /* accept4 */
-	{289, 107}, /* signalfd4 */
+	{289, 110}, /* signalfd4 */
 	{290, -1}, /* eventfd2 */
 	{291, -1}, /* epoll_create1 */
 	{292, 11}, /* dup3 */
 	{293, -1}, /* pipe2 */
 	{294, -1}, /* inotify_init1 */
-	{295, 79}, /* preadv */
-	{296, 85}, /* pwritev */
+	{295, 81}, /* preadv */
+	{296, 87}, /* pwritev */
 	{297, -1}, /* rt_tgsigqueueinfo */
 	{298, -1}, /* perf_event_open */
-	{299, 92}, /* recvmmsg */
+	{299, 95}, /* recvmmsg */
 	{300, -1}, /* fanotify_init */
 	{301, 20}, /* fanotify_mark */
 	{302, -1}, /* prlimit64 */
-	{303, 68}, /* name_to_handle_at */
+	{303, 70}, /* name_to_handle_at */
 	{304, -1}, /* open_by_handle_at */
 	{305, -1}, /* clock_adjtime */
-	{306, 112}, /* syncfs */
-	{307, 99}, /* sendmmsg */
-	{308, 102}, /* setns */
+	{306, 115}, /* syncfs */
+	{307, 102}, /* sendmmsg */
+	{308, 105}, /* setns */
 	{309, -1}, /* getcpu */
 	{310, -1}, /* process_vm_readv */
 	{311, -1}, /* process_vm_writev */
@@ -1434,7 +1453,7 @@ const struct number capsicum_numbers[] = {
 	{313, -1}, /* finit_module */
 	{314, -1}, /* sched_setattr */
 	{315, -1}, /* sched_getattr */
-	{316, 96}, /* renameat2 */
+	{316, 99}, /* renameat2 */
 	{317, -1}, /* seccomp */
 	{318, -1}, /* getrandom */
 	{319, -1}, /* memfd_create */
@@ -1445,41 +1464,41 @@ const struct number capsicum_numbers[] = {
 	{324, -1}, /* membarrier */
 	{325, -1}, /* mlock2 */
 	{326, 8}, /* copy_file_range */
-	{327, 80}, /* preadv2 */
-	{328, 86}, /* pwritev2 */
+	{327, 82}, /* preadv2 */
+	{328, 88}, /* pwritev2 */
 	{329, -1}, /* pkey_mprotect */
 	{330, -1}, /* pkey_alloc */
 	{331, -1}, /* pkey_free */
-	{332, 109}, /* statx */
+	{332, 112}, /* statx */
 	{333, -1}, /* io_pgetevents */
 	{334, -1}, /* rseq */
 	{335, -1}, /* uretprobe */
 	{336, -1}, /* uprobe */
-	{424, 75}, /* pidfd_send_signal */
-	{425, 53}, /* io_uring_setup */
-	{426, 51}, /* io_uring_enter */
-	{427, 52}, /* io_uring_register */
-	{428, 70}, /* open_tree */
-	{429, 63}, /* move_mount */
+	{424, 77}, /* pidfd_send_signal */
+	{425, 55}, /* io_uring_setup */
+	{426, 53}, /* io_uring_enter */
+	{427, 54}, /* io_uring_register */
+	{428, 72}, /* open_tree */
+	{429, 65}, /* move_mount */
 	{430, -1}, /* fsopen */
-	{431, -1}, /* fsconfig */
-	{432, -1}, /* fsmount */
-	{433, 36}, /* fspick */
+	{431, 35}, /* fsconfig */
+	{432, 37}, /* fsmount */
+	{433, 38}, /* fspick */
 	{434, -1}, /* pidfd_open */
 	{435, 6}, /* clone3 */
 	{436, -1}, /* close_range */
-	{437, 73}, /* openat2 */
-	{438, 74}, /* pidfd_getfd */
+	{437, 75}, /* openat2 */
+	{438, 76}, /* pidfd_getfd */
 	{439, 18}, /* faccessat2 */
-	{440, 81}, /* process_madvise */
+	{440, 83}, /* process_madvise */
 	{441, 14}, /* epoll_pwait2 */
-	{442, 62}, /* mount_setattr */
-	{443, -1}, /* quotactl_fd */
+	{442, 64}, /* mount_setattr */
+	{443, 89}, /* quotactl_fd */
 	{444, -1}, /* landlock_create_ruleset */
 	{445, -1}, /* landlock_add_rule */
 	{446, -1}, /* landlock_restrict_self */
 	{447, -1}, /* memfd_secret */
-	{448, 82}, /* process_mrelease */
+	{448, 84}, /* process_mrelease */
 	{449, -1}, /* futex_waitv */
 	{450, -1}, /* set_mempolicy_home_node */
 	{451, 4}, /* cachestat */
@@ -1494,11 +1513,11 @@ const struct number capsicum_numbers[] = {
 	{460, -1}, /* lsm_set_self_attr */
 	{461, -1}, /* lsm_list_modules */
 	{462, -1}, /* mseal */
-	{463, 104}, /* setxattrat */
-	{464, 47}, /* getxattrat */
-	{465, 57}, /* listxattrat */
-	{466, 94}, /* removexattrat */
-	{467, 71}, /* open_tree_attr */
+	{463, 107}, /* setxattrat */
+	{464, 49}, /* getxattrat */
+	{465, 59}, /* listxattrat */
+	{466, 97}, /* removexattrat */
+	{467, 73}, /* open_tree_attr */
 	{468, 30}, /* file_getattr */
 	{469, 31}, /* file_setattr */
 	{470, -1}, /* listns */
@@ -1817,12 +1836,12 @@ const uint32_t capsicum_arch = 0xc00000b7U;
 const struct number capsicum_numbers[] = {
 	{0, -1}, /* io_setup */
 	{1, -1}, /* io_destroy */
-	{2, 50}, /* io_submit */
+	{2, 52}, /* io_submit */
 	{3, -1}, /* io_cancel */
 	{4, -1}, /* io_getevents */
 	{5, -1}, /* setxattr */
 	{6, -1}, /* lsetxattr */
-	{7, 35}, /* fsetxattr */
+	{7, 36}, /* fsetxattr */
 	{8, -1}, /* getxattr */
 	{9, -1}, /* lgetxattr */
 	{10, 29}, /* fgetxattr */
@@ -1842,26 +1861,26 @@ const struct number capsicum_numbers[] = {
 	{24, 11}, /* dup3 */
 	{25, 27}, /* fcntl */
 	{26, -1}, /* inotify_init1 */
-	{27, 48}, /* inotify_add_watch */
-	{28, 49}, /* inotify_rm_watch */
-	{29, 54}, /* ioctl */
+	{27, 50}, /* inotify_add_watch */
+	{28, 51}, /* inotify_rm_watch */
+	{29, 56}, /* ioctl */
 	{30, -1}, /* ioprio_set */
 	{31, -1}, /* ioprio_get */
 	{32, 33}, /* flock */
-	{33, 60}, /* mknodat */
-	{34, 59}, /* mkdirat */
-	{35, 116}, /* unlinkat */
-	{36, 110}, /* symlinkat */
-	{37, 55}, /* linkat */
-	{38, 95}, /* renameat */
+	{33, 62}, /* mknodat */
+	{34, 61}, /* mkdirat */
+	{35, 119}, /* unlinkat */
+	{36, 113}, /* symlinkat */
+	{37, 57}, /* linkat */
+	{38, 98}, /* renameat */
 	{39, -1}, /* umount2 */
 	{40, -1}, /* mount */
 	{41, -1}, /* pivot_root */
 	{42, -1}, /* nfsservctl */
 	{43, -1}, /* statfs */
-	{44, 38}, /* fstatfs */
+	{44, 40}, /* fstatfs */
 	{45, -1}, /* truncate */
-	{46, 40}, /* ftruncate */
+	{46, 42}, /* ftruncate */
 	{47, 19}, /* fallocate */
 	{48, 17}, /* faccessat */
 	{49, -1}, /* chdir */
@@ -1871,46 +1890,46 @@ const struct number capsicum_numbers[] = {
 	{53, 23}, /* fchmodat */
 	{54, 26}, /* fchownat */
 	{55, 25}, /* fchown */
-	{56, 72}, /* openat */
+	{56, 74}, /* openat */
 	{57, -1}, /* close */
 	{58, -1}, /* vhangup */
 	{59, -1}, /* pipe2 */
 	{60, -1}, /* quotactl */
-	{61, 43}, /* getdents64 */
-	{62, 58}, /* lseek */
-	{63, 87}, /* read */
-	{64, 120}, /* write */
-	{65, 90}, /* readv */
-	{66, 121}, /* writev */
-	{67, 78}, /* pread64 */
-	{68, 84}, /* pwrite64 */
-	{69, 79}, /* preadv */
-	{70, 85}, /* pwritev */
-	{71, 98}, /* sendfile */
-	{72, 83}, /* pselect6 */
-	{73, 77}, /* ppoll */
-	{74, 107}, /* signalfd4 */
-	{75, 118}, /* vmsplice */
-	{76, 108}, /* splice */
-	{77, 113}, /* tee */
-	{78, 89}, /* readlinkat */
-	{79, 69}, /* newfstatat */
-	{80, 37}, /* fstat */
+	{61, 45}, /* getdents64 */
+	{62, 60}, /* lseek */
+	{63, 90}, /* read */
+	{64, 123}, /* write */
+	{65, 93}, /* readv */
+	{66, 124}, /* writev */
+	{67, 80}, /* pread64 */
+	{68, 86}, /* pwrite64 */
+	{69, 81}, /* preadv */
+	{70, 87}, /* pwritev */
+	{71, 101}, /* sendfile */
+	{72, 85}, /* pselect6 */
+	{73, 79}, /* ppoll */
+	{74, 110}, /* signalfd4 */
+	{75, 121}, /* vmsplice */
+	{76, 111}, /* splice */
+	{77, 116}, /* tee */
+	{78, 92}, /* readlinkat */
+	{79, 71}, /* newfstatat */
+	{80, 39}, /* fstat */
 	{81, -1}, /* sync */
-	{82, 39}, /* fsync */
+	{82, 41}, /* fsync */
 	{83, 28}, /* fdatasync */
-	{84, 111}, /* sync_file_range */
+	{84, 114}, /* sync_file_range */
 	{85, -1}, /* timerfd_create */
-	{86, 115}, /* timerfd_settime */
-	{87, 114}, /* timerfd_gettime */
-	{88, 117}, /* utimensat */
+	{86, 118}, /* timerfd_settime */
+	{87, 117}, /* timerfd_gettime */
+	{88, 120}, /* utimensat */
 	{89, -1}, /* acct */
 	{90, -1}, /* capget */
 	{91, -1}, /* capset */
 	{92, -1}, /* personality */
 	{93, -1}, /* exit */
 	{94, -1}, /* exit_group */
-	{95, 119}, /* waitid */
+	{95, 122}, /* waitid */
 	{96, -1}, /* set_tid_address */
 	{97, -1}, /* unshare */
 	{98, -1}, /* futex */
@@ -1997,10 +2016,10 @@ const struct number capsicum_numbers[] = {
 	{179, -1}, /* sysinfo */
 	{180, -1}, /* mq_open */
 	{181, -1}, /* mq_unlink */
-	{182, 67}, /* mq_timedsend */
-	{183, 66}, /* mq_timedreceive */
-	{184, 65}, /* mq_notify */
-	{185, 64}, /* mq_getsetattr */
+	{182, 69}, /* mq_timedsend */
+	{183, 68}, /* mq_timedreceive */
+	{184, 67}, /* mq_notify */
+	{185, 66}, /* mq_getsetattr */
 	{186, -1}, /* msgget */
 	{187, -1}, /* msgctl */
 	{188, -1}, /* msgrcv */
@@ -2016,19 +2035,19 @@ const struct number capsicum_numbers[] = {
 	{198, -1}, /* socket */
 	{199, -1}, /* socketpair */
 	{200, 2}, /* bind */
-	{201, 56}, /* listen */
+	{201, 58}, /* listen */
 	{202, 0}, /* accept */
 	{203, 7}, /* connect */
-	{204, 45}, /* getsockname */
-	{205, 44}, /* getpeername */
-	{206, 101}, /* sendto */
-	{207, 91}, /* recvfrom */
-	{208, 103}, /* setsockopt */
-	{209, 46}, /* getsockopt */
-	{210, 105}, /* shutdown */
-	{211, 100}, /* sendmsg */
-	{212, 93}, /* recvmsg */
-	{213, 88}, /* readahead */
+	{204, 47}, /* getsockname */
+	{205, 46}, /* getpeername */
+	{206, 104}, /* sendto */
+	{207, 94}, /* recvfrom */
+	{208, 106}, /* setsockopt */
+	{209, 48}, /* getsockopt */
+	{210, 108}, /* shutdown */
+	{211, 103}, /* sendmsg */
+	{212, 96}, /* recvmsg */
+	{213, 91}, /* readahead */
 	{214, -1}, /* brk */
 	{215, -1}, /* munmap */
 	{216, -1}, /* mremap */
@@ -2037,7 +2056,7 @@ const struct number capsicum_numbers[] = {
 	{219, -1}, /* keyctl */
 	{220, 5}, /* clone */
 	{221, -1}, /* execve */
-	{222, 61}, /* mmap */
+	{222, 63}, /* mmap */
 	{223, -1}, /* fadvise64 */
 	{224, -1}, /* swapon */
 	{225, -1}, /* swapoff */
@@ -2058,24 +2077,24 @@ const struct number capsicum_numbers[] = {
 	{240, -1}, /* rt_tgsigqueueinfo */
 	{241, -1}, /* perf_event_open */
 	{242, 1}, /* accept4 */
-	{243, 92}, /* recvmmsg */
+	{243, 95}, /* recvmmsg */
 	{260, -1}, /* wait4 */
 	{261, -1}, /* prlimit64 */
 	{262, -1}, /* fanotify_init */
 	{263, 20}, /* fanotify_mark */
-	{264, 68}, /* name_to_handle_at */
+	{264, 70}, /* name_to_handle_at */
 	{265, -1}, /* open_by_handle_at */
 	{266, -1}, /* clock_adjtime */
-	{267, 112}, /* syncfs */
-	{268, 102}, /* setns */
-	{269, 99}, /* sendmmsg */
+	{267, 115}, /* syncfs */
+	{268, 105}, /* setns */
+	{269, 102}, /* sendmmsg */
 	{270, -1}, /* process_vm_readv */
 	{271, -1}, /* process_vm_writev */
 	{272, -1}, /* kcmp */
 	{273, -1}, /* finit_module */
 	{274, -1}, /* sched_setattr */
 	{275, -1}, /* sched_getattr */
-	{276, 96}, /* renameat2 */
+	{276, 99}, /* renameat2 */
 	{277, -1}, /* seccomp */
 	{278, -1}, /* getrandom */
 	{279, -1}, /* memfd_create */
@@ -2085,40 +2104,40 @@ const struct number capsicum_numbers[] = {
 	{283, -1}, /* membarrier */
 	{284, -1}, /* mlock2 */
 	{285, 8}, /* copy_file_range */
-	{286, 80}, /* preadv2 */
-	{287, 86}, /* pwritev2 */
+	{286, 82}, /* preadv2 */
+	{287, 88}, /* pwritev2 */
 	{288, -1}, /* pkey_mprotect */
 	{289, -1}, /* pkey_alloc */
 	{290, -1}, /* pkey_free */
-	{291, 109}, /* statx */
+	{291, 112}, /* statx */
 	{292, -1}, /* io_pgetevents */
 	{293, -1}, /* rseq */
 	{294, -1}, /* kexec_file_load */
-	{424, 75}, /* pidfd_send_signal */
-	{425, 53}, /* io_uring_setup */
-	{426, 51}, /* io_uring_enter */
-	{427, 52}, /* io_uring_register */
-	{428, 70}, /* open_tree */
-	{429, 63}, /* move_mount */
+	{424, 77}, /* pidfd_send_signal */
+	{425, 55}, /* io_uring_setup */
+	{426, 53}, /* io_uring_enter */
+	{427, 54}, /* io_uring_register */
+	{428, 72}, /* open_tree */
+	{429, 65}, /* move_mount */
 	{430, -1}, /* fsopen */
-	{431, -1}, /* fsconfig */
-	{432, -1}, /* fsmount */
-	{433, 36}, /* fspick */
+	{431, 35}, /* fsconfig */
+	{432, 37}, /* fsmount */
+	{433, 38}, /* fspick */
 	{434, -1}, /* pidfd_open */
 	{435, 6}, /* clone3 */
 	{436, -1}, /* close_range */
-	{437, 73}, /* openat2 */
-	{438, 74}, /* pidfd_getfd */
+	{437, 75}, /* openat2 */
+	{438, 76}, /* pidfd_getfd */
 	{439, 18}, /* faccessat2 */
-	{440, 81}, /* process_madvise */
+	{440, 83}, /* process_madvise */
 	{441, 14}, /* epoll_pwait2 */
-	{442, 62}, /* mount_setattr */
-	{443, -1}, /* quotactl_fd */
+	{442, 64}, /* mount_setattr */
+	{443, 89}, /* quotactl_fd */
 	{444, -1}, /* landlock_create_ruleset */
 	{445, -1}, /* landlock_add_rule */
 	{446, -1}, /* landlock_restrict_self */
 	{447, -1}, /* memfd_secret */
-	{448, 82}, /* process_mrelease */
+	{448, 84}, /* process_mrelease */
 	{449, -1}, /* futex_waitv */
 	{450, -1}, /* set_mempolicy_home_node */
 	{451, 4}, /* cachestat */
@@ -2133,11 +2152,11 @@ const struct number capsicum_numbers[] = {
 	{460, -1}, /* lsm_set_self_attr */
 	{461, -1}, /* lsm_list_modules */
 	{462, -1}, /* mseal */
-	{463, 104}, /* setxattrat */
-	{464, 47}, /* getxattrat */
-	{465, 57}, /* listxattrat */
-	{466, 94}, /* removexattrat */
-	{467, 71}, /* open_tree_attr */
+	{463, 107}, /* setxattrat */
+	{464, 49}, /* getxattrat */
+	{465, 59}, /* listxattrat */
+	{466, 97}, /* removexattrat */
+	{467, 73}, /* open_tree_attr */
 	{468, 30}, /* file_getattr */
 	{469, 31}, /* file_setattr */
 	{470, -1}, /* listns */

@@ -168,7 +168,12 @@ func groups() []group {
 		{"waitid", []need{asks(1, rights.Pdwait).where(is(0, pPidfd))}},
 
 		// What no right stands for, so that nothing limited may be used for it.
-		{"setns process_madvise process_mrelease", []need{listed(0, unlimited)}},
+		{"setns process_madvise process_mrelease quotactl_fd fsmount fspick mount_setattr", []need{listed(0, unlimited)}},
+		{"move_mount", []need{listed(0, unlimited), listed(2, unlimited)}},
+		{"fsconfig", []need{
+			listed(0, unlimited),
+			listed(4, unlimited).where(is(1, unix.FSCONFIG_SET_PATH, unix.FSCONFIG_SET_PATH_EMPTY, unix.FSCONFIG_SET_FD)),
+		}},
 	}
 }
 

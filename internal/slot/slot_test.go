@@ -84,9 +84,6 @@ var elsewhere = map[string]string{
 	"landlock_restrict_self": "restricts only",
 	"io_uring_enter":         "rings are refused as a whole",
 	"io_uring_register":      "rings are refused as a whole",
-	"fsconfig":               "a mount in the making; privileged, and no right speaks of it",
-	"fsmount":                "as fsconfig",
-	"quotactl_fd":            "privileged; names a file system",
 	"open_by_handle_at":      "privileged; names a mount",
 	"finit_module":           "privileged: who may load modules needs no descriptor",
 	"kexec_file_load":        "privileged, as finit_module",
@@ -134,7 +131,7 @@ var byLookup = map[string]string{
 
 // ownNeeds are rows that ask in another way than a list of rights.
 var ownNeeds = []string{"sendmsg", "sendmmsg", // the address is in memory
-	"fcntl", "ioctl", "fanotify_mark", "vmsplice", "setns", "process_madvise", "process_mrelease"}
+	"fcntl", "ioctl", "fanotify_mark", "vmsplice", "setns", "process_madvise", "process_mrelease", "quotactl_fd", "fsmount", "fspick", "mount_setattr", "move_mount", "fsconfig"}
 
 // TestAgreesWithRights compares the table with what rights.For says, in both
 // directions.

@@ -146,7 +146,8 @@ func attachedGroups() []group {
 		{names: "preadv2 pwritev2 fstat fchmod fchown ftruncate fallocate flock ioctl fsync fdatasync syncfs sync_file_range fsetxattr " +
 			"fgetxattr flistxattr fremovexattr fstatfs readahead cachestat listen shutdown getsockname getpeername getsockopt " +
 			"setsockopt bind connect timerfd_settime timerfd_gettime inotify_add_watch inotify_rm_watch mq_timedsend mq_timedreceive " +
-			"mq_notify mq_getsetattr pidfd_send_signal fchdir vmsplice setns fanotify_mark process_madvise process_mrelease sendfile tee splice copy_file_range epoll_ctl",
+			"mq_notify mq_getsetattr pidfd_send_signal fchdir vmsplice setns fanotify_mark process_madvise process_mrelease sendfile tee splice copy_file_range epoll_ctl " +
+			"quotactl_fd fsmount fspick mount_setattr move_mount fsconfig",
 			rules: []Rule{judge()}},
 		{names: "fcntl", rules: []Rule{
 			ask(copiesFD).where(is("F_DUPFD, F_DUPFD_CLOEXEC", 1, unix.F_DUPFD, unix.F_DUPFD_CLOEXEC)).mayContinue(continueCopy),

@@ -19,6 +19,7 @@ func systemLookupCases() []Case {
 		cases = append(cases, magicCases(s)...)
 	}
 	cases = append(cases, namelessCases()...)
+	cases = append(cases, mountCases()...)
 	return append(cases, []Case{
 		{Name: "lookup/openat2 from the working directory", In: entered, Want: capMode, Static: &refused, Make: func(*T) func() error {
 			return func() error { return open2(unix.AT_FDCWD, "file", unix.OpenHow{}) }
@@ -26,6 +27,42 @@ func systemLookupCases() []Case {
 		{Name: "lookup/a directory moved while names are looked up from it", In: alone, Want: success, Static: &either, Make: movedAway},
 		{Name: "lookup/a link that changes while it is followed", In: alone, Want: success, Static: &either, Make: changingLink},
 	}...)
+}
+
+// mountCases are of calls that have to do with mounts, which no right permits. Where
+// nothing is limited the kernel has some other answer to such arguments.
+func mountCases() []Case {
+	const setFD = 5 // FSCONFIG_SET_FD
+	calls := map[string]func(dir, other uintptr) error{
+		"fspick":        func(dir, _ uintptr) error { return try(unix.SYS_FSPICK, dir, 0, 0) },
+		"fsmount":       func(dir, _ uintptr) error { return try(unix.SYS_FSMOUNT, dir, 0, 0) },
+		"fsconfig":      func(dir, _ uintptr) error { return try(unix.SYS_FSCONFIG, dir, 0, 0, 0, 0) },
+		"fsconfig with": func(dir, other uintptr) error { return try(unix.SYS_FSCONFIG, other, setFD, 0, 0, dir) },
+		"mount_setattr": func(dir, _ uintptr) error { return try(unix.SYS_MOUNT_SETATTR, dir, 0, 0, 0, 0) },
+		"move_mount":    func(dir, other uintptr) error { return try(unix.SYS_MOVE_MOUNT, dir, 0, other, 0, 0) },
+		"move_mount to": func(dir, other uintptr) error { return try(unix.SYS_MOVE_MOUNT, other, 0, dir, 0, 0) },
+		"quotactl_fd":   func(dir, _ uintptr) error { return try(unix.SYS_QUOTACTL_FD, dir, 0, 0, 0) },
+	}
+	var cases []Case
+	for _, name := range sortedKeys(calls) {
+		for _, limited := range []bool{false, true} {
+			want, which := is(unix.EINVAL, unix.EFAULT, unix.EPERM, unix.EBADF, unix.ENOTBLK, unix.ENOSYS), "an unlimited directory"
+			if limited {
+				want, which = notCapable, "a limited directory"
+			}
+			cases = append(cases, Case{Name: "lookup/" + name + " " + which, Want: want, Make: func(t *T) func() error {
+				dir, _ := t.folder()
+				other := t.file()
+				return func() error {
+					if limited {
+						limitSet(dir, allBut(rights.Seek))
+					}
+					return calls[name](uintptr(dir), uintptr(other))
+				}
+			}})
+		}
+	}
+	return cases
 }
 
 // namelessCases are of *at calls on a descriptor itself, which need its own rights.
