@@ -58,6 +58,8 @@ var Inexact = []inexactCase{
 	{"exec/by execveat beneath a directory", supervised, lookedUp},
 	{"rights/fanotify_mark a name: with dir fstatat, fd inotify_add", supervised, "The kernel looks the name up again, in memory that can change " +
 		"after a look; beneath a limited directory only what is held open can be marked."},
+	{"inheritance/a copy of an O_PATH descriptor", supervised, "The kernel puts no descriptor without access into another process, and the " +
+		"copy's rights must be there before the copy; the call is refused (EBADF)."},
 	{"inheritance/clone with CLONE_FILES: a later limit is both's", supervised, "A process that was made before the first call, and shares the " +
 		"table, has no filter."},
 }

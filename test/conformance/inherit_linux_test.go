@@ -58,6 +58,14 @@ func systemInheritanceCases() []Case {
 				return all(read(fd), failing("write", write(fd), notCapable))
 			}
 		}},
+		statically(Case{Name: "inheritance/a copy of an O_PATH descriptor", Want: success, Make: func(t *T) func() error {
+			fd := t.open(t.Dir, unix.O_PATH)
+			return func() error {
+				limitSet(fd, allBut(rights.Seek))
+				_, err := unix.Dup(fd)
+				return err
+			}
+		}}, notCapable),
 		{Name: "inheritance/an O_PATH descriptor", Want: success, Make: func(t *T) func() error {
 			fd := t.open(t.Dir, unix.O_PATH)
 			return func() error {

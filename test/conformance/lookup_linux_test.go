@@ -50,7 +50,7 @@ func mountCases() []Case {
 			if limited {
 				want, which = notCapable, "a limited directory"
 			}
-			cases = append(cases, Case{Name: "lookup/" + name + " " + which, Want: want, Make: func(t *T) func() error {
+			cases = append(cases, Case{Name: "lookup/mounts: " + name + " " + which, Want: want, Make: func(t *T) func() error {
 				dir, _ := t.folder()
 				other := t.file()
 				return func() error {

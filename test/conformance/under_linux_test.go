@@ -9,10 +9,10 @@ import (
 )
 
 // refusedInRun are what a run of the command refuses to everybody, so that cases about
-// it come to nothing: asynchronous calls, leases, marks on file systems, message queues
+// it come to nothing: asynchronous calls, leases, marks on file systems, mounts, message queues
 // by name. The links of a process in /proc lead nowhere for the supervisor, and say so
 // with Landlock's errno.
-var refusedInRun = []string{"io_submit", "F_SETLEASE", "fanotify_mark", "mq_", "magic link"}
+var refusedInRun = []string{"io_submit", "F_SETLEASE", "fanotify_mark", "mq_", "magic link", "mounts:"}
 
 // TestConformanceInRun runs the cases in processes that the command has started, which
 // have its supervisor: they must come out as with one of their own.

@@ -15,6 +15,7 @@ import (
 	"unsafe"
 
 	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,6 +31,7 @@ var facts = []attack{
 	{name: "a mapping can be given what its file is open for", do: mappedLater},
 	{name: "Landlock binds one thread", do: ownLandlock},
 	{name: "memory changes after a look", do: changedAfterLook},
+	{name: "what has no access is not put into another process", do: accessOnly},
 }
 
 // TestFacts tries each in a process of its own.
@@ -100,6 +102,27 @@ func asksNobody(*attacker) error {
 	_ = must(stack(0, ask))
 	err := getppid() // which would wait for ever if somebody were asked
 	return errors.Join(want("asked above a filter with a listener", err, unix.ENOSYS), unix.Close(listener))
+}
+
+// accessOnly asks for a descriptor with access, which comes, and for one without.
+func accessOnly(*attacker) error {
+	listener := must(stack(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, ask))
+	for flags, wants := range map[int]error{unix.O_RDONLY: nil, unix.O_PATH: unix.EBADF} {
+		given := make(chan error)
+		go func() { // on a thread that has no filter
+			var n sys.SeccompNotif
+			check(sys.NotifRecv(listener, &n))
+			fd := must(unix.Open("/", flags, 0))
+			_, err := sys.NotifAddFD(listener, &sys.SeccompNotifAddFD{ID: n.ID, SrcFD: uint32(fd)})
+			check(sys.NotifSend(listener, &sys.SeccompNotifResp{ID: n.ID}))
+			given <- err
+		}()
+		check(getppid())
+		if err := <-given; err != wants {
+			return fmt.Errorf("flags %#x: %v", flags, err)
+		}
+	}
+	return nil
 }
 
 // anotherListener closes the first, which makes room for a second: for the process
