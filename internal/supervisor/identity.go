@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -71,14 +72,15 @@ func (c *Call) as(who func(*status) *sys.Identity, f func() error) error {
 // things as this process's. Whoever makes a user namespace has all of them, about
 // nothing but that; here they would be about the machine.
 func (c *Call) sharesUserNamespace() bool {
-	var own, callers unix.Stat_t
-	stat := func(who string, st *unix.Stat_t) error {
-		return sys.Retry(func() error { return unix.Fstatat(c.Proc().Int(), who+"/ns/user", st, 0) })
-	}
-	if stat("thread-self", &own) != nil || stat(strconv.Itoa(c.TID()), &callers) != nil {
-		return false
-	}
-	return own.Ino == callers.Ino && own.Dev == callers.Dev && c.Check() == nil
+	ns, err := userNamespace(c.Proc(), strconv.Itoa(c.TID()))
+	return err == nil && ns == c.s.userns && c.Check() == nil
+}
+
+// userNamespace identifies the user namespace of who, a name in proc.
+func userNamespace(proc *sys.FD, who string) (plan.ID, error) {
+	var st unix.Stat_t
+	err := sys.Retry(func() error { return unix.Fstatat(proc.Int(), who+"/ns/user", &st, 0) })
+	return plan.ID{Dev: uint64(st.Dev), Ino: st.Ino}, err
 }
 
 // AsCreator is As with the caller's umask too. f must not block: where the

@@ -79,9 +79,10 @@ type Supervisor struct {
 	namei    Namei
 	listener *notify.Listener
 
-	base  *sys.Identity // of every thread at rest
-	fixed bool          // no caller can have another
-	umask uint32        // of this process
+	base   *sys.Identity // of every thread at rest
+	userns plan.ID       // what capabilities are about
+	fixed  bool          // no caller can have another
+	umask  uint32        // of this process
 
 	// procPath says that /proc is the procfs of Config.Proc.
 	procPath bool
@@ -147,6 +148,9 @@ func (s *Supervisor) learnSelf() error {
 		here.Dev == there.Dev && here.Ino == there.Ino
 	if s.base, err = sys.ThreadIdentity(); err != nil {
 		return err
+	}
+	if s.userns, err = userNamespace(s.cfg.Proc, "self"); err != nil {
+		return fmt.Errorf("look at own user namespace: %w", err)
 	}
 	s.fixed, err = sys.Fixed()
 	return err
