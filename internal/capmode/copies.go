@@ -211,6 +211,9 @@ func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
 		return fail(err)
 	}
 	suits.Rights.Merge(refused)
+	if caps.Rights.IsSet(rights.MmapR) {
+		suits.Rights.Merge(rights.Of(rights.MmapX)) // what may be read and mapped may be copied, and that executed
+	}
 	caps = caps.Intersect(t.Stacked(n))
 	switch {
 	case !fdtable.Suits(n, suits):
@@ -225,9 +228,9 @@ func (c *call) replace(from, to int32, cloexec bool) supervisor.Result {
 }
 
 // refuses returns the rights that a file has no use for, because the kernel refuses
-// it their calls anyway. Where calls pass on a
-// number, such a file may be there without these rights: nothing is done to it that
-// it lacks the right for, only the errno may be another.
+// it their calls anyway. Where calls pass on a number, such a file may be there without
+// these rights: nothing is done to it that it lacks the right for, only the errno may be
+// another.
 func refuses(f *sys.FD) (rights.Set, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(f.Int(), &st); err != nil {

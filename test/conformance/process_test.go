@@ -75,20 +75,18 @@ func openDescriptors() []int {
 	return open
 }
 
-// until calls do again and again in another thread, until stop is called, which
-// returns the first error.
+// until calls do again and again in another thread, once at least, until stop is
+// called, which returns the first error.
 func until(do func() error) (stop func() error) {
 	var done atomic.Bool
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		for !done.Load() {
-			if err := guard(do); err != nil {
-				result <- err
-				return
-			}
+		err := guard(do)
+		for err == nil && !done.Load() {
+			err = guard(do)
 		}
-		result <- nil
+		result <- err
 	}()
 	return func() error { done.Store(true); return <-result }
 }
