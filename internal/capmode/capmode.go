@@ -117,6 +117,8 @@ type call struct {
 	*supervisor.Call
 	w *Warden
 	p *process
+
+	run supervisor.Handler // the run's, as long as it has to be asked and was not
 }
 
 // known finds the process that makes a call.
@@ -137,7 +139,7 @@ func (w *Warden) serve(c *supervisor.Call, h handler) supervisor.Result {
 		return supervisor.Errno(unix.ENOMEM)
 	}
 	defer w.leave(p)
-	return h(&call{c, w, p})
+	return h(&call{Call: c, w: w, p: p})
 }
 
 // table locks and returns the caller's descriptors; unlock when done.

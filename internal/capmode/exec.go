@@ -38,6 +38,9 @@ type parked struct {
 // execute lets an exec go on, of what descriptor program leads to, -1 for a name.
 // That one must still be there, with the rights that were judged.
 func (c *call) execute(program int32, judged filecaps.Caps) supervisor.Result {
+	if r, ok := c.asksRun(); !ok { // before anything is taken away for it
+		return r
+	}
 	stack, err := c.stack()
 	if err != nil {
 		return fail(err)

@@ -2,7 +2,6 @@ package capmode
 
 import (
 	"bytes"
-	"math"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -27,9 +26,10 @@ type births struct {
 // firstLabel is where labels begin: anywhere, so that those of two supervisors differ.
 // A process may have children from before its first call, with a supervisor of theirs.
 func firstLabel(leader int) uint64 {
+	const most = 1<<fdtable.LabelBits - 1
 	var l unix.Rlimit
-	if unix.Prlimit(leader, label.number, nil, &l) != nil || l.Max > math.MaxInt64 {
-		l.Max = math.MaxInt64
+	if unix.Prlimit(leader, unix.RLIMIT_LOCKS, nil, &l) != nil || l.Max > most {
+		l.Max = most
 	}
 	return rand.Uint64N(l.Max/2 + 1)
 }
@@ -120,7 +120,7 @@ func (c *call) copied(tid int) bool {
 		if err != nil {
 			return false
 		}
-		if mark, err := label.soft(c.Call, pid); err == nil && mark == c.p.births.label {
+		if mark, err := labelOf(c.Call, pid); err == nil && mark == c.p.births.label {
 			return true
 		}
 	}

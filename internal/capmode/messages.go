@@ -237,7 +237,7 @@ func (c *call) receive(flags, count int) supervisor.Result {
 	t.Unlock()
 	h, err := msghdr.Read(c, c.Arg(1))
 	if !limited && (err != nil && !errors.Is(err, notify.ErrGone) || h.ControlLen == 0 || h.Control == 0) {
-		return c.goOn(only(c.Fd(0)), noRoom)
+		return c.bringsNothing()
 	}
 	if err != nil {
 		return fail(err)
@@ -252,7 +252,7 @@ func (c *call) receive(flags, count int) supervisor.Result {
 	defer f.Close()
 	domain, err := unix.GetsockoptInt(f.Int(), unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if h.ControlLen == 0 || h.Control == 0 || err != nil || domain != unix.AF_UNIX {
-		return c.goOn(only(c.Fd(0)), noRoom)
+		return c.bringsNothing()
 	}
 	n, err := c.receiveOne(f, h, flags)
 	if err == nil && c.Name == "recvmmsg" {
@@ -263,6 +263,22 @@ func (c *call) receive(flags, count int) supervisor.Result {
 		return fail(err)
 	}
 	return supervisor.Value(int64(n))
+}
+
+// bringsNothing lets a receive go on, if the socket permits it that its number means by
+// now: from here on that is pinned.
+func (c *call) bringsNothing() supervisor.Result {
+	t := c.table()
+	defer t.Unlock()
+	f, caps, err := c.held(t, c.Fd(0))
+	if err != nil {
+		return fail(err)
+	}
+	f.Close()
+	if !caps.Rights.IsSet(rights.Read) {
+		return supervisor.Errno(eNotCapable)
+	}
+	return c.goOn(only(c.Fd(0)), noRoom)
 }
 
 func (c *call) receiveOne(f *sys.FD, h msghdr.Header, flags int) (int, error) {

@@ -25,12 +25,20 @@ type place struct {
 	global  bool // what is found has nothing to do with the directory
 }
 
-// errGlobal says that a call needs no looking after: it is outside capability mode
-// and its directory is not limited.
+// Close closes the directory, if there is one.
+func (p *place) Close() error {
+	if p == nil {
+		return nil
+	}
+	return p.FD.Close()
+}
+
+// errGlobal says that a call with no other name needs no looking after: it is outside
+// capability mode and its directory is not limited.
 var errGlobal = errors.New("in the global namespace")
 
 // start finds where the caller looks up name beneath dir. The directory must have
-// need, beside the right to look up.
+// need, beside the right to look up. There is a place with errGlobal, too.
 func (c *call) start(dir int32, name string, need rights.Set) (*place, error) {
 	mode := c.p.table.Mode()
 	if dir == unix.AT_FDCWD {
@@ -52,8 +60,7 @@ func (c *call) start(dir int32, name string, need rights.Set) (*place, error) {
 		f.Close()
 		return c.globalPlace(name)
 	case caps.IsFull() && !mode:
-		f.Close()
-		return nil, errGlobal
+		return &place{FD: f, caps: caps, resolve: unix.RESOLVE_NO_MAGICLINKS, global: true}, errGlobal
 	}
 	p := &place{FD: f, resolve: unix.RESOLVE_BENEATH, caps: caps, mode: mode}
 	switch {
@@ -68,7 +75,9 @@ func (c *call) start(dir int32, name string, need rights.Set) (*place, error) {
 }
 
 // free lets a call go on whose directories are in the global namespace, outside
-// capability mode: nothing is refused there, and nothing need be looked at.
+// capability mode: nothing is refused there, and nothing need be looked at. Their numbers
+// are pinned before the table is unlocked. Who has found the same without the lock must
+// come here again: a directory with fewer rights may be there since.
 func (c *call) free(dirs ...int32) (supervisor.Result, bool) {
 	if c.p.table.Mode() {
 		return supervisor.Result{}, false
@@ -92,6 +101,9 @@ func (c *call) free(dirs ...int32) (supervisor.Result, bool) {
 // for a call that has another name beneath a limited directory. Links of /proc,
 // which mean the caller's own, lead nowhere.
 func (c *call) globalPlace(name string) (*place, error) {
+	if c.WalksPlan() {
+		return &place{caps: filecaps.Full(), global: true}, nil
+	}
 	link := "cwd"
 	if strings.HasPrefix(name, "/") {
 		link = "root"
@@ -234,13 +246,17 @@ func (n nameCall) answer(c *call) supervisor.Result {
 		return fail(err)
 	}
 	p, err := c.start(c.Fd(n.dir), name, n.need(c))
+	defer p.Close()
 	if err == errGlobal {
-		return c.goOn(only(c.Fd(n.dir)), "outside capability mode, beneath a directory that is not limited, nothing is refused")
+		p.Close()
+		return n.answer(c)
 	}
 	if err != nil {
 		return fail(err)
 	}
-	defer p.Close()
+	if c.WalksPlan() {
+		return c.byRun(p.of(n.dir, name))
+	}
 	v, err := n.do(c, p, name)
 	if err != nil {
 		return fail(p.leaves(err))
@@ -271,7 +287,13 @@ func (n nameCall) itself(c *call) supervisor.Result {
 		return supervisor.Errno(eNotCapable)
 	}
 	if caps.IsFull() && !c.p.table.Mode() {
-		return c.goOn(only(fd), "an unlimited descriptor may be used for everything")
+		if r, ok := c.free(fd); ok {
+			return r
+		}
+		return n.itself(c)
+	}
+	if c.run != nil && c.WalksPlan() {
+		return c.byRun(supervisor.Start{Arg: n.dir, Dir: f, Beneath: true})
 	}
 	v, err := n.do(c, &place{FD: f, caps: caps}, "")
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/supervisor"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
@@ -25,14 +24,11 @@ func (o opening) needs() rights.Set {
 }
 
 func openAt(c *call) supervisor.Result {
-	if r, ok := c.free(c.Fd(0)); ok {
-		return r
-	}
 	return opening{supervisor.PlainOpening(c.Arg(2), c.Arg(3))}.open(c)
 }
 
 func openAt2(c *call) supervisor.Result {
-	if r, ok := c.free(c.Fd(0)); ok {
+	if r, ok := c.free(c.Fd(0)); ok { // without a look at what is asked for
 		return r
 	}
 	o, err := supervisor.OpenHow(c.Call)
@@ -44,6 +40,9 @@ func openAt2(c *call) supervisor.Result {
 
 // open opens beneath the directory. The file gets the directory's rights.
 func (o opening) open(c *call) supervisor.Result {
+	if r, ok := c.free(c.Fd(0)); ok {
+		return r
+	}
 	name, err := c.Path(1)
 	if err != nil {
 		return fail(err)
@@ -52,13 +51,17 @@ func (o opening) open(c *call) supervisor.Result {
 		return fail(err)
 	}
 	p, err := c.start(c.Fd(0), name, o.needs())
+	defer p.Close()
 	if err == errGlobal {
-		return c.goOn(only(c.Fd(0)), "outside capability mode, beneath a directory that is not limited, nothing is refused")
+		p.Close()
+		return o.open(c)
 	}
 	if err != nil {
 		return fail(err)
 	}
-	defer p.Close()
+	if c.WalksPlan() {
+		return o.openByRun(c, p, name)
+	}
 	f, err := o.carryOut(c, p, name)
 	if err != nil {
 		return fail(err)
@@ -220,41 +223,25 @@ func (c *call) twoNames(oldNeed, newNeed func(*call) rights.Set, do func(from, t
 		return fail(err)
 	}
 	from, err := c.start(c.Fd(0), oldname, oldNeed(c))
+	defer from.Close()
 	to, terr := c.start(c.Fd(2), newname, newNeed(c))
-	if err == errGlobal && terr == errGlobal {
-		return c.goOn(pin{fd: int(c.Fd(0)), other: int(c.Fd(2))}, "outside capability mode, beneath directories that are not limited, nothing is refused")
-	}
-	if err == errGlobal {
-		from, err = c.unlimited(c.Fd(0))
-	}
-	if terr == errGlobal {
-		to, terr = c.unlimited(c.Fd(2))
-	}
-	if from != nil {
-		defer from.Close()
-	}
-	if to != nil {
-		defer to.Close()
-	}
-	if err != nil {
+	defer to.Close()
+	switch {
+	case err == errGlobal && terr == errGlobal:
+		from.Close()
+		to.Close()
+		return c.twoNames(oldNeed, newNeed, do)
+	case err != nil && err != errGlobal:
 		return fail(err)
-	}
-	if terr != nil {
+	case terr != nil && terr != errGlobal:
 		return fail(terr)
+	}
+	if c.WalksPlan() {
+		return c.byRun(from.of(0, oldname), to.of(2, newname))
 	}
 	err = do(from, to, oldname, newname)
 	if err != nil && from.global != to.global {
 		return fail(err)
 	}
 	return fail(to.leaves(err))
-}
-
-// unlimited is the place of an unlimited directory, outside capability mode, whose
-// call has another name beneath a limited one.
-func (c *call) unlimited(fd int32) (*place, error) {
-	f, err := c.DupFull(fd)
-	if err != nil {
-		return nil, err
-	}
-	return &place{FD: f, caps: filecaps.Full(), resolve: unix.RESOLVE_NO_MAGICLINKS, global: true}, nil
 }

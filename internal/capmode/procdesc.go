@@ -1,6 +1,8 @@
 package capmode
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/filecaps"
@@ -46,13 +48,29 @@ func pdgetpid(c *call) supervisor.Result {
 }
 
 // pdkill signals a held process, as the caller. No thread may signal out of a Landlock
-// domain of its own; under a run's rules a pid namespace has nobody else in it.
+// domain of its own; under a run's rules a pid namespace has nobody else in it, or the
+// run's supervisor knows who is in the sandbox. A descriptor can come from outside.
 func pdkill(c *call) supervisor.Result {
 	f, err := c.processDescriptor(rights.Pdkill)
 	if err != nil {
 		return fail(err)
 	}
 	defer f.Close()
+	if c.WalksPlan() {
+		pid, err := procdesc.Pid(f.Int())
+		if err == nil {
+			err = c.InSandbox(pid)
+		}
+		if errors.Is(err, unix.ESRCH) && uint32(c.Int(2)) <= 64 {
+			// One that has only exited is sent any signal with success.
+			if _, err := procdesc.Peek(f.Int()); err == nil {
+				return supervisor.Value(0)
+			}
+		}
+		if err != nil {
+			return fail(err)
+		}
+	}
 	return fail(c.Call.As(func() error { return procdesc.Kill(f.Int(), unix.Signal(c.Int(2))) }))
 }
 

@@ -167,7 +167,7 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 		p.life.Close()
 		w.tables.Exit(tgid)
 	}
-	mark, err := label.soft(c, tgid)
+	mark, err := labelOf(c, tgid)
 	if err != nil {
 		return nil, err
 	}

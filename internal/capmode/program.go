@@ -24,6 +24,10 @@ func (c *call) executeCopy(dir int32, f *sys.FD, caps filecaps.Caps) supervisor.
 	if !c.p.table.Bound() {
 		return supervisor.Errno(eCapMode)
 	}
+	c.Begin(supervisor.Start{Dir: f})
+	if r, ok := c.asksRun(); !ok {
+		return r
+	}
 	if err := c.Executable(f); err != nil {
 		return fail(err)
 	}

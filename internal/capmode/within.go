@@ -3,7 +3,10 @@ package capmode
 import (
 	"maps"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/capsicum-go/capsicum/internal/supervisor"
+	"github.com/capsicum-go/capsicum/rights"
 )
 
 // This file is about programs that confine themselves under rules that others made:
@@ -32,12 +35,15 @@ func (w *Warden) both(own handler, run supervisor.Handler) supervisor.Handler {
 			return run(c)
 		}
 		return w.serve(c, func(k *call) supervisor.Result {
+			if c.RunAsks() {
+				k.run = run
+			}
 			r := own(k)
-			if !r.GoesOn() || !c.RunAsks() {
+			if !r.GoesOn() {
 				return r
 			}
-			next := run(c)
-			if next.GoesOn() {
+			next, ok := k.asksRun()
+			if ok {
 				return r
 			}
 			// The numbers were pinned until here, so they were the same for both.
@@ -45,6 +51,48 @@ func (w *Warden) both(own handler, run supervisor.Handler) supervisor.Handler {
 			return next
 		})
 	}
+}
+
+// asksRun has the run's handler answer, if there is one that has to be asked and was
+// not. It reports whether the kernel may carry the call out.
+func (c *call) asksRun() (supervisor.Result, bool) {
+	run := c.run
+	if c.run = nil; run == nil {
+		return supervisor.Result{}, true
+	}
+	r := run(c.Call)
+	return r, r.GoesOn()
+}
+
+// byRun has the run's handler carry out a call that is judged, where it alone knows
+// what names mean: the kernel has no root, and no mounts, of the sandbox.
+func (c *call) byRun(starts ...supervisor.Start) supervisor.Result {
+	c.Begin(starts...)
+	r, ok := c.asksRun()
+	if ok {
+		return supervisor.Errno(unix.EACCES)
+	}
+	return r
+}
+
+// of is what name, looked up in p, is to the run's handler: arg says where the call has
+// the directory.
+func (p *place) of(arg int, name string) supervisor.Start {
+	return supervisor.Start{Arg: arg, Name: name, Dir: p.FD, Beneath: !p.global, Keeps: !p.caps.Rights.IsSet(rights.Unlinkat)}
+}
+
+// openByRun has the run's handler open name. The file gets the directory's rights.
+func (o opening) openByRun(c *call, p *place, name string) supervisor.Result {
+	c.Opens(o.Opening)
+	r := c.byRun(p.of(0, name))
+	f := r.File()
+	if f == nil || p.caps.IsFull() {
+		return r
+	}
+	defer f.Close()
+	t := c.table()
+	defer t.Unlock()
+	return c.give(t, f, p.caps, 0, o.Has(unix.O_CLOEXEC))
 }
 
 // As is [supervisor.Call.As], bound by the run's rules.

@@ -11,6 +11,10 @@ import (
 // the kernel stay among them.
 const maxUnborn = 1 << 16
 
+// LabelBits is where labels end that share the word in which the kernel hands them on
+// with something of the supervisor's.
+const LabelBits = 36
+
 // ErrUnknownLabel is that of a process which nobody knows to have been forked.
 // Everything must be refused to it.
 var ErrUnknownLabel = errors.New("no fork has this label")

@@ -86,14 +86,18 @@ func (c *children) takeOver(o orders) {
 	m, n := newMessage(make([]byte, 1), 2), new(uint64)
 	seq.Do(what, unix.SYS_RECVMSG, o.listener, script.Struct(m), unix.MSG_CMSG_CLOEXEC).Into(low(n)) // the link, so far
 	seq.Equal(what, n, 1, unix.EPIPE)
+	number := 1 // of descriptors: with the procfs there are two
 	if engine == policy.EngineNamespaces {
-		program := script.NewValue()
-		seq.SkipUnless(c.numbers, 1, 4)
-		seq.Do(what, unix.SYS_PIDFD_OPEN, c.pid, 0).Into(program)
-		for i := range m.control.fds {
-			seq.Do(what, unix.SYS_PIDFD_GETFD, program, c.handed.fd(i), 0).Into(m.fd(i))
-		}
-		seq.Do(what, unix.SYS_CLOSE, program)
+		number = 2
+	}
+	program := script.NewValue()
+	seq.SkipUnless(c.numbers, 1, 2+number)
+	seq.Do(what, unix.SYS_PIDFD_OPEN, c.pid, 0).Into(program)
+	for i := range number {
+		seq.Do(what, unix.SYS_PIDFD_GETFD, program, c.handed.fd(i), 0).Into(m.fd(i))
+	}
+	seq.Do(what, unix.SYS_CLOSE, program)
+	if engine == policy.EngineNamespaces {
 		// We run in the front's memory, which from here on nobody of the same user
 		// traces or reads, even where there is no Landlock to keep the program from
 		// trying. Under the landlock engine there is, and the supervisor has to read

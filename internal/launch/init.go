@@ -62,7 +62,7 @@ func (c *children) prepareInit(linger bool, slack int) error {
 		c.makeNetwork(ns)
 	}
 	o := orders{ctl: c.ctl, setup: c.setup.Int(), listener: c.link.init, procfs: null.Int()}
-	if c.rules != nil && c.engine == policy.EngineNamespaces {
+	if c.rules != nil {
 		o.rules = c.rules.FD()
 	}
 	c.detach(o, exe.Int())

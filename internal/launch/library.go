@@ -36,11 +36,11 @@ func library(pl *plan.Plan, engine policy.Engine, f facts) (Library, error) {
 		return l, err
 	}
 	switch {
-	case engine != policy.EngineNamespaces:
-		l.Why = "under this engine a supervisor answers for names already, by other rules"
 	case !f.copies:
 		l.Why = "this machine lets nobody copy descriptors"
-	case !hasProc(pl):
+	case engine == policy.EngineLandlock && !wordFree():
+		l.Why = "it needs RLIMIT_LOCKS, which is limited here"
+	case engine == policy.EngineNamespaces && !hasProc(pl):
 		l.Why = "it needs /proc in the sandbox"
 	case !dumpable():
 		l.Why = "the capsicum program may be executed but not read"
@@ -61,6 +61,13 @@ func hasProc(pl *plan.Plan) bool {
 		}
 	}
 	return false
+}
+
+// wordFree reports whether a process's limit RLIMIT_LOCKS can have any value, by which
+// it is told where it comes from and which working directory it has.
+func wordFree() bool {
+	var l unix.Rlimit
+	return unix.Getrlimit(unix.RLIMIT_LOCKS, &l) == nil && l.Max == unix.RLIM_INFINITY
 }
 
 // dumpable reports whether init may copy a descriptor of the program's process, which

@@ -21,7 +21,8 @@ func TestLibrary(t *testing.T) {
 	}{
 		"as it should be":       {plan.Plan{Program: with, Entries: proc}, policy.EngineNamespaces, able, true},
 		"no library":            {plan.Plan{Entries: proc}, policy.EngineNamespaces, able, false},
-		"the other engine":      {plan.Plan{Program: with, Entries: proc}, policy.EngineLandlock, able, false},
+		"the other engine":      {plan.Plan{Program: with}, policy.EngineLandlock, able, true},
+		"no copies there":       {plan.Plan{Program: with}, policy.EngineLandlock, facts{abi: 7}, false},
 		"no copies":             {plan.Plan{Program: with, Entries: proc}, policy.EngineNamespaces, facts{abi: 7}, false},
 		"no /proc":              {plan.Plan{Program: with}, policy.EngineNamespaces, able, false},
 		"something for a /proc": {plan.Plan{Program: with, Entries: []plan.Entry{{Dest: "/proc", Kind: plan.Dir}}}, policy.EngineNamespaces, able, false},

@@ -22,7 +22,7 @@ func (n *Namespace) Resolve(base func() (Base, error), name string, opts Options
 		return nil, unix.ENAMETOOLONG
 	}
 	var b Base
-	if opts.Restrict&^restrictions != 0 {
+	if opts.Restrict&^restrictions != 0 || opts.Restrict&scoped == scoped {
 		return nil, unix.EINVAL
 	}
 	if name[0] != '/' || opts.Restrict&unix.RESOLVE_IN_ROOT != 0 {
@@ -34,7 +34,7 @@ func (n *Namespace) Resolve(base func() (Base, error), name string, opts Options
 			return nil, unix.ENOENT
 		}
 	}
-	if opts.Restrict == 0 {
+	if opts.Restrict == 0 || opts.Restrict == unix.RESOLVE_BENEATH && name[0] != '/' {
 		if obj, err := n.fast(b, name, opts); obj != nil || err != nil {
 			return obj, err
 		}
@@ -61,7 +61,8 @@ func (n *Namespace) start(b Base, name string, opts Options) (position, error) {
 
 // fast finds name with one openat2 where that is exact: inside one entry,
 // without "..", and without symlinks if another entry hangs below. It returns
-// nothing when only the walk can tell.
+// nothing when only the walk can tell. What it finds beneath b is beneath b for the
+// kernel, too, or beneath an entry that hangs there.
 func (n *Namespace) fast(b Base, name string, opts Options) (*Object, error) {
 	dir, last := name, ""
 	if opts.Mode != Find {

@@ -29,9 +29,19 @@ type walker struct {
 	opts  Options
 	at    position
 	links int
-	root  string // where "/" leads, and ".." stays
 	entry *Entry // where the walk began
+
+	// Of a walk that is not to leave its start: that, if "/" leads there, and the
+	// directories that it came through, the nearest last. Names do not lead back
+	// there: somebody may move the start away meanwhile, and what then has its name
+	// is not beneath it.
+	start position
+	trail []position
+	lost  bool // the first of them
 }
+
+// maxTrail is how many directories are held for a way back.
+const maxTrail = 64
 
 // found is what one step led to.
 type found struct {
@@ -47,12 +57,15 @@ func (f *found) isDir() bool  { return f.mode == unix.S_IFDIR }
 
 // walk resolves name into obj. at is consumed.
 func (n *Namespace) walk(at position, name string, opts Options) (*Object, error) {
-	w := &walker{ns: n, opts: opts, at: at, root: "/", entry: at.Entry}
-	if opts.Restrict&scoped != 0 {
-		w.root = at.Path
+	w := &walker{ns: n, opts: opts, at: at, entry: at.Entry}
+	var obj *Object
+	err := w.begin()
+	if err == nil {
+		obj, err = w.run(name)
 	}
-	obj, err := w.run(name)
 	w.at.close()
+	w.forget()
+	w.start.close()
 	if err == nil && w.crossed(obj.Entry) {
 		obj.Close()
 		err = unix.EXDEV
@@ -133,9 +146,58 @@ func (w *walker) crossed(e *Entry) bool {
 }
 
 func (w *walker) enter(f *found) {
-	w.at.close()
+	w.leave()
 	w.at = position{handle: f.handle, Place: f.Place}
 	f.handle = handle{}
+}
+
+// begin holds the start of a walk in which "/" leads there.
+func (w *walker) begin() (err error) {
+	if w.opts.Restrict&unix.RESOLVE_IN_ROOT != 0 {
+		w.start, err = w.at.dup()
+	}
+	return err
+}
+
+// dup returns p with a descriptor of its own.
+func (p *position) dup() (position, error) {
+	fd, err := unix.FcntlInt(uintptr(p.fd()), unix.F_DUPFD_CLOEXEC, 0)
+	return position{handle: owned(fd), Place: p.Place}, err
+}
+
+// forget lets go of the way back.
+func (w *walker) forget() {
+	for i := range w.trail {
+		w.trail[i].close()
+	}
+	w.trail, w.lost = nil, false
+}
+
+// leave gives up the current directory for one in it.
+func (w *walker) leave() {
+	if w.opts.Restrict&scoped == 0 {
+		w.at.close()
+		return
+	}
+	if len(w.trail) == maxTrail {
+		w.trail[0].close()
+		w.trail, w.lost = w.trail[1:], true
+	}
+	w.trail = append(w.trail, w.at)
+}
+
+// back takes ".." of a walk that is not to leave its start.
+func (w *walker) back() error {
+	last := len(w.trail) - 1
+	switch {
+	case last < 0 && (w.lost || w.opts.Restrict&unix.RESOLVE_BENEATH != 0):
+		return unix.EXDEV
+	case last < 0:
+		return nil
+	}
+	w.at.close()
+	w.at, w.trail = w.trail[last], w.trail[:last]
+	return nil
 }
 
 // dots takes "." and "..". Even these need permission to search the directory.
@@ -151,10 +213,10 @@ func (w *walker) dots(name string) error {
 	if name == "." {
 		return nil
 	}
-	if w.at.Path == w.root {
-		if w.opts.Restrict&unix.RESOLVE_BENEATH != 0 {
-			return unix.EXDEV
-		}
+	if w.opts.Restrict&scoped != 0 {
+		return w.back()
+	}
+	if w.at.Path == "/" {
 		return nil
 	}
 	up, err := w.ns.place(path.Dir(w.at.Path), w.opts.Proc)
@@ -261,15 +323,24 @@ func (w *walker) follow(f *found, name string, last bool) (string, *Object, erro
 	if w.opts.Restrict&unix.RESOLVE_BENEATH != 0 {
 		return "", nil, unix.EXDEV
 	}
-	root, err := w.ns.place(w.root, w.opts.Proc)
+	root, err := w.slash()
 	if err != nil {
 		root.close()
 		return "", nil, err
 	}
 	w.at.close()
+	w.forget()
 	w.at = root
 	// "/" alone must still mean a directory and not an empty name.
 	return text, nil, nil
+}
+
+// slash opens the directory that "/" leads to.
+func (w *walker) slash() (position, error) {
+	if w.opts.Restrict&unix.RESOLVE_IN_ROOT != 0 {
+		return w.start.dup()
+	}
+	return w.ns.place("/", w.opts.Proc)
 }
 
 // mayFollow asks the kernel about fs.protected_symlinks, which a walk that

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/fdtable"
 )
 
 // seen is a process as /proc shows it.
@@ -151,7 +153,7 @@ func (root proc) label(pid int) uint64 {
 				return 0
 			}
 			n, _ := strconv.ParseUint(words[0], 10, 64) // "unlimited" is 0
-			return n
+			return n & (1<<fdtable.LabelBits - 1)       // above may be the working directory's
 		}
 	}
 	return 0

@@ -34,6 +34,7 @@ type Call struct {
 
 	status *status // of the caller; nil until asked for
 	task   *sys.FD // of the calling thread, where somebody keeps one
+	judged judged
 }
 
 // Through makes the call use a pidfd of the calling thread, which stays its owner's,

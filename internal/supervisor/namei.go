@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 
+	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/lookup"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
@@ -34,7 +35,7 @@ func (p *planNamei) Resolve(c *Call, dirfd int32, name string, how Walk) (*Found
 	if how&Create != 0 {
 		opts.Mode = lookup.Create
 	}
-	obj, err := p.find(c, dirfd, name, opts)
+	obj, err := p.walk(c, named{dir: dirfd, name: name}, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -77,12 +78,12 @@ func (p *planNamei) entryOf(fd int) (*plan.Entry, error) {
 	return &place.Entry.Entry, nil
 }
 
-// find walks name with the caller's credentials. The object is the receiver's
+// walk walks n with the caller's credentials. The object is the receiver's
 // to close.
-func (p *planNamei) find(c *Call, dirfd int32, name string, opts lookup.Options) (*lookup.Object, error) {
+func (p *planNamei) walk(c *Call, n named, opts lookup.Options) (*lookup.Object, error) {
 	var base lookup.Base
-	if name != "" && (name[0] != '/' || opts.Restrict != 0) {
-		b, fd, err := p.base(c, dirfd)
+	if n.name != "" && (n.name[0] != '/' || opts.Restrict != 0) {
+		b, fd, err := p.base(c, n)
 		if err != nil {
 			return nil, err
 		}
@@ -92,18 +93,27 @@ func (p *planNamei) find(c *Call, dirfd int32, name string, opts lookup.Options)
 	opts.Proc = &procView{c: c, p: p}
 	var obj *lookup.Object
 	err := c.As(func() (err error) {
-		obj, err = p.ns.Resolve(func() (lookup.Base, error) { return base, nil }, name, opts)
+		obj, err = p.ns.Resolve(func() (lookup.Base, error) { return base, nil }, n.name, opts)
 		return err
 	})
 	return obj, err
 }
 
 // base finds the directory a relative name starts in.
-func (p *planNamei) base(c *Call, dirfd int32) (lookup.Base, *sys.FD, error) {
-	if dirfd == unix.AT_FDCWD {
+func (p *planNamei) base(c *Call, n named) (lookup.Base, *sys.FD, error) {
+	switch {
+	case n.start != nil && n.start.Dir != nil:
+		return n.start.base(p)
+	case n.start != nil && n.dir != unix.AT_FDCWD: // it was judged as a name that begins nowhere
+		return lookup.Base{}, nil, filecaps.ENOTCAPABLE
+	case n.dir == unix.AT_FDCWD:
 		return p.workingDir(c)
 	}
-	fd, err := c.Dir(dirfd)
+	return p.baseAt(c.Dir(n.dir))
+}
+
+// baseAt is the directory fd, which it takes over.
+func (p *planNamei) baseAt(fd *sys.FD, err error) (lookup.Base, *sys.FD, error) {
 	if err != nil {
 		return lookup.Base{}, nil, err
 	}
@@ -127,13 +137,5 @@ func (p *planNamei) workingDir(c *Call) (lookup.Base, *sys.FD, error) {
 	if id != 0 {
 		return p.labels.base(id)
 	}
-	fd, err := c.Dir(unix.AT_FDCWD)
-	if err != nil {
-		return lookup.Base{}, nil, err
-	}
-	place, err := p.ns.Locate(fd.Int())
-	if err != nil {
-		return lookup.Base{}, nil, errors.Join(err, fd.Close())
-	}
-	return lookup.Base{FD: fd.Int(), Place: place}, fd, nil
+	return p.baseAt(c.Dir(unix.AT_FDCWD))
 }

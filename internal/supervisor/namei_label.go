@@ -1,11 +1,10 @@
 package supervisor
 
 import (
-	"bytes"
 	"fmt"
-	"strconv"
 	"sync"
 
+	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/lookup"
 	"github.com/capsicum-go/capsicum/internal/notify"
 	"github.com/capsicum-go/capsicum/internal/plan"
@@ -14,15 +13,10 @@ import (
 )
 
 // A label is a working directory the kernel does not know: one whose name in the
-// sandbox is not its name on the host. It is a number in the process's soft
-// limit RLIMIT_LOCKS, which the kernel keeps, hands on by fork, leaves alone at
-// exec, and has not enforced since 2.4. The program neither sees nor sets it.
-const labelMark = 0x4361_7000_0000_0000
+// sandbox is not its name on the host. It is a number in the process's word.
+const labelBits = 63 - fdtable.LabelBits
 
-const (
-	labelBits = 1<<40 - 1
-	maxLabels = 4096
-)
+const maxLabels = 4096
 
 type labelKey struct {
 	id   plan.ID
@@ -82,7 +76,7 @@ func (l *labels) add(proc *sys.FD, fd int, place lookup.Place) (uint64, error) {
 			return 0, err
 		}
 	}
-	if len(l.byID) >= l.max || l.next >= labelBits {
+	if len(l.byID) >= l.max || l.next >= 1<<labelBits-1 {
 		return 0, fmt.Errorf("too many working directories: %w", unix.ENOMEM)
 	}
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
@@ -127,38 +121,14 @@ func (l *labels) sweep(proc *sys.FD) error {
 
 // labelOf reads the label of a process, 0 for none.
 func labelOf(proc *sys.FD, pid int) (uint64, error) {
-	var lim unix.Rlimit
-	err := unix.Prlimit(pid, unix.RLIMIT_LOCKS, nil, &lim)
-	if err == unix.EPERM {
-		// A process of another user by now: its limits can still be read.
-		lim.Cur, err = labelText(proc, pid)
-	}
+	word, err := wordOf(proc, pid)
 	if err == unix.ESRCH {
 		return 0, notify.ErrGone
 	}
-	if err != nil || lim.Cur&^labelBits != labelMark {
+	if word.Cur>>63 != 0 {
 		return 0, err
 	}
-	return lim.Cur & labelBits, nil
-}
-
-// labelText finds the limit in /proc/PID/limits.
-func labelText(proc *sys.FD, pid int) (uint64, error) {
-	text, err := readProc(proc, procName(pid)+"/limits")
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(text) {
-		rest, ok := bytes.CutPrefix(line, []byte("Max file locks"))
-		if !ok {
-			continue
-		}
-		if f := bytes.Fields(rest); len(f) > 0 && string(f[0]) != "unlimited" {
-			return strconv.ParseUint(string(f[0]), 10, 64)
-		}
-		return unix.RLIM_INFINITY, nil
-	}
-	return 0, unix.EIO
+	return word.Cur >> fdtable.LabelBits, err
 }
 
 // setLabel gives the caller a label, or takes it away with 0.
@@ -167,25 +137,12 @@ func setLabel(c *Call, id uint64) error {
 	if err != nil || old == id {
 		return err
 	}
-	st, err := c.readStatus()
+	tgid, err := c.TGID()
 	if err != nil {
 		return err
 	}
 	if err := c.Check(); err != nil {
 		return err
 	}
-	return applyLabel(st, st.tgid, id)
-}
-
-// applyLabel sets the soft limit to label, or as high as it may be for none.
-func applyLabel(st *status, pid int, label uint64) error {
-	lim := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
-	if label != 0 {
-		lim.Cur = labelMark | label
-	}
-	err := unix.Prlimit(pid, unix.RLIMIT_LOCKS, &lim, nil)
-	if err == unix.EPERM && st.uid[0] != uint32(unix.Getuid()) {
-		err = sys.PrlimitAs(st.uid[0], st.gid[0], pid, unix.RLIMIT_LOCKS, &lim)
-	}
-	return err
+	return c.SetWord(tgid, ^uint64(forkMask), id<<fdtable.LabelBits)
 }

@@ -16,8 +16,9 @@ const cwd = -1
 
 // named is a name as one call gave it, copied once.
 type named struct {
-	dir  int32
-	name string
+	dir   int32
+	name  string
+	start *Start // what was judged of it before, nil for nothing
 }
 
 func (a at) dirfd(c *Call) int32 {
@@ -28,22 +29,29 @@ func (a at) dirfd(c *Call) int32 {
 }
 
 func (a at) read(c *Call) (named, error) {
+	if n := a.itself(c); n.start != nil {
+		n.name = n.start.Name
+		return n, nil
+	}
 	name, err := c.Path(a.name)
-	return named{a.dirfd(c), name}, err
+	return named{dir: a.dirfd(c), name: name}, err
 }
+
+// itself is the directory, for a call without a name.
+func (a at) itself(c *Call) named { return named{dir: a.dirfd(c), start: c.start(a.dir)} }
 
 // readEmpty is read for calls that take AT_EMPTY_PATH: a null pointer is an
 // empty name then.
 func (a at) readEmpty(c *Call, flags uint64) (named, error) {
 	if flags&unix.AT_EMPTY_PATH != 0 && c.Arg(a.name) == 0 {
-		return named{dir: a.dirfd(c)}, nil
+		return a.itself(c), nil
 	}
 	return a.read(c)
 }
 
 // find walks n.
 func (n named) find(c *Call, opts lookup.Options) (*lookup.Object, error) {
-	return c.names().find(c, n.dir, n.name, opts)
+	return n.start.found(c.names().walk(c, n, n.start.walks(opts)))
 }
 
 // object is what a call is to be done to.
@@ -69,6 +77,9 @@ func (n named) target(c *Call, flags uint64, follow bool) (object, error) {
 
 // descriptor is the object of the caller's descriptor n.dir itself.
 func (n named) descriptor(c *Call) (object, error) {
+	if n.start != nil && n.start.Dir != nil {
+		return n.start.descriptor(c)
+	}
 	if n.dir == unix.AT_FDCWD {
 		base, fd, err := c.names().workingDir(c)
 		if err != nil {
@@ -80,6 +91,11 @@ func (n named) descriptor(c *Call) (object, error) {
 	if err != nil {
 		return object{}, err
 	}
+	return c.located(fd)
+}
+
+// located is the object behind fd, which it takes over.
+func (c *Call) located(fd *sys.FD) (object, error) {
 	place, err := c.names().ns.Locate(fd.Int())
 	if err != nil {
 		fd.Close()

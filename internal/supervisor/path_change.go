@@ -3,6 +3,7 @@ package supervisor
 import (
 	"strings"
 
+	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/lookup"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
@@ -229,8 +230,11 @@ func rename(c *Call, from, to named, flags uint32) error {
 	}
 	// Replacing a file removes it. Whether there is one only the kernel can tell
 	// without a race.
-	replacing := lacks(&new.Dir, rights.Of(rights.Unlinkat), unix.EACCES) == nil
-	if !replacing && !mode.Exchange {
+	keeps := lacks(&new.Dir, rights.Of(rights.Unlinkat), unix.EACCES)
+	if to.start != nil && to.start.Keeps {
+		keeps = filecaps.ENOTCAPABLE
+	}
+	if keeps != nil && !mode.Exchange {
 		flags |= unix.RENAME_NOREPLACE
 	}
 	err = c.As(func() error {
@@ -238,8 +242,8 @@ func rename(c *Call, from, to named, flags uint32) error {
 			return unix.Renameat2(old.DirFD(), old.Name, new.DirFD(), new.Name, uint(flags))
 		})
 	})
-	if err == unix.EEXIST && !replacing && !mode.NoReplace {
-		err = unix.EACCES
+	if err == unix.EEXIST && keeps != nil && !mode.NoReplace {
+		err = keeps
 	}
 	return err
 }

@@ -103,7 +103,7 @@ func timed(a at, times int, flags func(*Call) (uint64, bool), read func(*Call, u
 		if bits, _ := flags(c); bits != 0 {
 			return Errno(unix.EINVAL)
 		}
-		o, err := named{dir: c.Fd(a.dir)}.descriptor(c)
+		o, err := a.itself(c).descriptor(c)
 		if err != nil {
 			return Fail(err)
 		}

@@ -123,7 +123,7 @@ func (o Opening) needsOf(mode uint32) rights.Set {
 
 func opens(a at, decode func(*Call) (Opening, error)) Handler {
 	return func(c *Call) Result {
-		o, err := decode(c)
+		o, err := c.opening(decode)
 		if err != nil {
 			return Fail(err)
 		}

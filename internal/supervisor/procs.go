@@ -110,6 +110,13 @@ func (s *Supervisor) member(pid int, flags int) (*sys.FD, error) {
 	return fd, nil
 }
 
+// InSandbox returns ESRCH for a process that is not of the sandbox.
+func (c *Call) InSandbox(pid int) error {
+	fd, err := c.s.member(pid, 0)
+	fd.Close()
+	return err
+}
+
 // confirm checks that the process fd was opened for by the number pid belongs
 // to the sandbox.
 func (s *Supervisor) confirm(fd *sys.FD, pid int) error {

@@ -74,3 +74,7 @@ func (r Result) GoesOn() bool { return r.kind == kindContinue }
 func ContinueAnd(reason string, sent func()) Result {
 	return Result{kind: kindContinue, reason: reason, sent: sent}
 }
+
+// File returns the descriptor that the caller is to get, nil for an answer without one.
+// It stays the answer's.
+func (r Result) File() *sys.FD { return r.fd }

@@ -91,6 +91,8 @@ type Supervisor struct {
 	// could not get their own: changing either takes it whole.
 	fsMu sync.RWMutex
 
+	words sync.Mutex // from looking at a process's word to changing it
+
 	pool    pool
 	watch   watch
 	bound   bound

@@ -15,12 +15,15 @@ import (
 // libraryOptions returns options under which programs may confine themselves.
 func libraryOptions() []Options {
 	var out []Options
-	for bits := range 1 << 7 {
+	for bits := range 1 << 8 {
 		on := func(i int) bool { return bits>>i&1 != 0 }
 		o := Options{Engine: policy.EngineNamespaces, Library: true, Net: on(0), Dgram: on(1), SignalScope: on(2), AbstractScope: on(2),
 			UnixScope: on(3), PtraceScope: on(4), Flock: on(5)}
 		if on(6) {
 			o.Lacking = Guardable()
+		}
+		if on(7) {
+			o.Engine = policy.EngineLandlock
 		}
 		out = append(out, o)
 	}
@@ -87,8 +90,10 @@ func TestLibraryIsNoLessStrict(t *testing.T) {
 // TestLibraryRequests: only the filter of programs that may confine themselves knows
 // requests, and numbers without a row stay refused.
 func TestLibraryRequests(t *testing.T) {
-	o := Options{Engine: policy.EngineNamespaces}
-	for _, o.Library = range []bool{false, true} {
+	for _, o := range []Options{
+		{Engine: policy.EngineNamespaces}, {Engine: policy.EngineNamespaces, Library: true},
+		{Engine: policy.EngineLandlock}, {Engine: policy.EngineLandlock, Library: true},
+	} {
 		prog := compile(t, sysno.Native, o)
 		want := unlisted
 		if o.Library {

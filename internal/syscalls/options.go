@@ -46,7 +46,7 @@ type Options struct {
 	NoCopies bool
 
 	// Library lets a wrapped program confine itself: the filter asks also what that
-	// of an [Attached] process asks. Namespaces engine only.
+	// of an [Attached] process asks.
 	Library bool
 
 	// NoSupervisor, if not 0, is the errno of every call that would ask: the
@@ -63,8 +63,6 @@ func (o Options) check() error {
 		return fmt.Errorf("compile filter for mode %d: %w", o.Mode, unix.EINVAL)
 	case o.Engine != policy.EngineNamespaces && o.Engine != policy.EngineLandlock:
 		return fmt.Errorf("compile filter for engine %q: %w", o.Engine, unix.EINVAL)
-	case o.Library && o.Engine != policy.EngineNamespaces:
-		return fmt.Errorf("compile filter of programs that confine themselves for engine %q: %w", o.Engine, unix.EINVAL)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type call struct {
 	alone  bool   // done for nobody: the library refuses it, or it is by a global name
 	never  bool   // nobody may
 	always bool   // whatever is granted
+	only   string // the engine under which it may ever be
 }
 
 // opened is a call that opens a name, and does something to the file.
@@ -129,7 +130,10 @@ func lookCalls() []call {
 		at("access to write", look(unix.W_OK, unix.AT_EACCESS)),
 		at("access to execute", func(h *here) error { return unix.Faccessat2(h.dir, "program", unix.X_OK, 0) }),
 		at("readlinkat", func(h *here) error { _, err := unix.Readlinkat(h.dir, "l", make([]byte, 64)); return err }),
-		at("name_to_handle_at", func(h *here) error { _, _, err := unix.NameToHandleAt(h.dir, "f", 0); return err }),
+		{name: "name_to_handle_at", only: "namespaces", do: func(h *here) error {
+			_, _, err := unix.NameToHandleAt(h.dir, "f", 0)
+			return err
+		}},
 	}
 }
 
@@ -162,7 +166,7 @@ func nameCalls() []call {
 		at("unlinkat a directory", func(h *here) error { return unix.Unlinkat(h.dir, "d/in", unix.AT_REMOVEDIR) }),
 		at("linkat", func(h *here) error { return unix.Linkat(h.dir, "f", h.dir, "new", 0) }),
 		at("linkat within", func(h *here) error { return unix.Linkat(h.dir, "f", h.dir, "d/new", 0) }),
-		{name: "linkat a held file", alone: true, do: func(h *here) error {
+		{name: "linkat a held file", alone: true, only: "namespaces", do: func(h *here) error {
 			return unix.Linkat(h.file, "", h.dir, "new", unix.AT_EMPTY_PATH)
 		}},
 		{name: "linkat across", never: true, do: func(h *here) error { return unix.Linkat(h.dir, "f", h.other, "new", 0) }},

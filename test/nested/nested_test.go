@@ -54,6 +54,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(raceEnv); text != "" {
 		os.Exit(race(text))
 	}
+	if text := os.Getenv(beneathEnv); text != "" {
+		os.Exit(beneath(text))
+	}
 	if text := os.Getenv(lieEnv); text != "" {
 		os.Exit(lie(text))
 	}
@@ -195,6 +198,15 @@ const few = 7
 type result map[string]map[string]string
 
 func TestNobodyGains(t *testing.T) {
+	for _, engine := range engines {
+		t.Run(engine, func(t *testing.T) { nobodyGains(t, engine) })
+	}
+}
+
+// engines are the command's: the library is no way around either.
+var engines = []string{"namespaces", "landlock"}
+
+func nobodyGains(t *testing.T, engine string) {
 	program, exe := executables(t)
 	users := []int{os.Geteuid()}
 	if users[0] == 0 {
@@ -207,7 +219,7 @@ func TestNobodyGains(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("uid %d: %s", uid, g.name), func(t *testing.T) {
-				got := runAll(t, program, exe, uid, g)
+				got := runAll(t, []string{program, "--engine=" + engine}, exe, uid, g)
 				for _, c := range calls() {
 					plain := got["plain"][c.name]
 					won[c.name] = won[c.name] || plain == "OK"
@@ -226,6 +238,10 @@ func TestNobodyGains(t *testing.T) {
 		}
 		for _, c := range calls() {
 			switch {
+			case c.only != "" && c.only != engine:
+				if won[c.name] {
+					t.Errorf("uid %d: %s is done", uid, c.name)
+				}
 			case !won[c.name] && !c.never:
 				t.Errorf("uid %d: %s is never done, whatever is granted", uid, c.name)
 			case won[c.name] && c.never:
@@ -240,7 +256,7 @@ func TestNobodyGains(t *testing.T) {
 }
 
 // runAll runs the victim in each way, under one grant.
-func runAll(t *testing.T, program, exe string, uid int, g grant) result {
+func runAll(t *testing.T, program []string, exe string, uid int, g grant) result {
 	t.Helper()
 	base := scratch(t, exe)
 	trees := []string{filepath.Join(base, "in", "tree"), filepath.Join(base, "free")}
@@ -262,7 +278,7 @@ func runAll(t *testing.T, program, exe string, uid int, g grant) result {
 			t.Fatal(err)
 		}
 		args := append([]string{"--rw", trees[1], "--env", orderEnv + "=" + string(text), "--allow-weaker=fstat"}, g.args(trees[0])...)
-		out[way] = run[string](t, uid, append(append([]string{program}, args...), "--", exe))
+		out[way] = run[string](t, uid, slices.Concat(program, args, []string{"--", exe}))
 	}
 	return out
 }
@@ -270,7 +286,16 @@ func runAll(t *testing.T, program, exe string, uid int, g grant) result {
 // run runs a victim's command.
 func run[T any](t *testing.T, uid int, argv []string) map[string]T {
 	t.Helper()
+	return runWith[T](t, uid, nil, argv)
+}
+
+// runWith is run with a standard input.
+func runWith[T any](t *testing.T, uid int, stdin *os.File, argv []string) map[string]T {
+	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = as(uid)
 	var stderr bytes.Buffer

@@ -122,9 +122,10 @@ func TestTwoJudges(t *testing.T) {
 	if users[0] == 0 {
 		users = append(users, ordinary)
 	}
-	for _, uid := range users {
+	for i := range len(users) * len(engines) {
+		uid, engine := users[i/len(engines)], engines[i%len(engines)]
 		for name, judge := range map[string]func(*testing.T, string, map[string]int){"swap": swapped, "socket": reached} {
-			t.Run(fmt.Sprintf("uid %d: %s", uid, name), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, uid %d: %s", engine, uid, name), func(t *testing.T) {
 				base := scratch(t, exe)
 				for _, dir := range []string{"may", "lacks"} {
 					plant(t, filepath.Join(base, dir), exe)
@@ -141,7 +142,7 @@ func TestTwoJudges(t *testing.T) {
 					t.Fatal(err)
 				}
 				all := policyRWX().Union(rights.Of(rights.Connectat))
-				judge(t, base, run[int](t, uid, []string{program, "--cap", filepath.Join(base, "may") + "=" + all.String(),
+				judge(t, base, run[int](t, uid, []string{program, "--engine=" + engine, "--cap", filepath.Join(base, "may") + "=" + all.String(),
 					"--cap", filepath.Join(base, "lacks") + "=" + kept("fchmod"), "--env", raceEnv + "=" + string(text), "--", exe}))
 			})
 		}
