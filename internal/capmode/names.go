@@ -18,27 +18,16 @@ import (
 // place is where a name is looked up: in a copy of the caller's directory, or in
 // its root for an absolute name outside capability mode.
 type place struct {
-	*sys.FD
+	*sys.FD        // nil where only the run's handler knows
 	resolve uint64 // flags of openat2
 	caps    filecaps.Caps
 	mode    bool // capability mode
 	global  bool // what is found has nothing to do with the directory
+	free    bool // nor is anything refused: outside capability mode, and the directory is not limited
 }
-
-// Close closes the directory, if there is one.
-func (p *place) Close() error {
-	if p == nil {
-		return nil
-	}
-	return p.FD.Close()
-}
-
-// errGlobal says that a call with no other name needs no looking after: it is outside
-// capability mode and its directory is not limited.
-var errGlobal = errors.New("in the global namespace")
 
 // start finds where the caller looks up name beneath dir. The directory must have
-// need, beside the right to look up. There is a place with errGlobal, too.
+// need, beside the right to look up.
 func (c *call) start(dir int32, name string, need rights.Set) (*place, error) {
 	mode := c.p.table.Mode()
 	if dir == unix.AT_FDCWD {
@@ -60,7 +49,7 @@ func (c *call) start(dir int32, name string, need rights.Set) (*place, error) {
 		f.Close()
 		return c.globalPlace(name)
 	case caps.IsFull() && !mode:
-		return &place{FD: f, caps: caps, resolve: unix.RESOLVE_NO_MAGICLINKS, global: true}, errGlobal
+		return &place{FD: f, caps: caps, resolve: unix.RESOLVE_NO_MAGICLINKS, global: true, free: true}, nil
 	}
 	p := &place{FD: f, resolve: unix.RESOLVE_BENEATH, caps: caps, mode: mode}
 	switch {
@@ -246,13 +235,13 @@ func (n nameCall) answer(c *call) supervisor.Result {
 		return fail(err)
 	}
 	p, err := c.start(c.Fd(n.dir), name, n.need(c))
-	defer p.Close()
-	if err == errGlobal {
-		p.Close()
-		return n.answer(c)
-	}
 	if err != nil {
 		return fail(err)
+	}
+	defer p.Close()
+	if p.free {
+		p.Close()
+		return n.answer(c)
 	}
 	if c.WalksPlan() {
 		return c.byRun(p.of(n.dir, name))

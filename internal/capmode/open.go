@@ -51,13 +51,13 @@ func (o opening) open(c *call) supervisor.Result {
 		return fail(err)
 	}
 	p, err := c.start(c.Fd(0), name, o.needs())
-	defer p.Close()
-	if err == errGlobal {
-		p.Close()
-		return o.open(c)
-	}
 	if err != nil {
 		return fail(err)
+	}
+	defer p.Close()
+	if p.free {
+		p.Close()
+		return o.open(c)
 	}
 	if c.WalksPlan() {
 		return o.openByRun(c, p, name)
@@ -223,18 +223,19 @@ func (c *call) twoNames(oldNeed, newNeed func(*call) rights.Set, do func(from, t
 		return fail(err)
 	}
 	from, err := c.start(c.Fd(0), oldname, oldNeed(c))
+	if err != nil {
+		return fail(err)
+	}
 	defer from.Close()
-	to, terr := c.start(c.Fd(2), newname, newNeed(c))
+	to, err := c.start(c.Fd(2), newname, newNeed(c))
+	if err != nil {
+		return fail(err)
+	}
 	defer to.Close()
-	switch {
-	case err == errGlobal && terr == errGlobal:
+	if from.free && to.free {
 		from.Close()
 		to.Close()
 		return c.twoNames(oldNeed, newNeed, do)
-	case err != nil && err != errGlobal:
-		return fail(err)
-	case terr != nil && terr != errGlobal:
-		return fail(terr)
 	}
 	if c.WalksPlan() {
 		return c.byRun(from.of(0, oldname), to.of(2, newname))

@@ -89,7 +89,7 @@ func (c *children) linkPasses() bool {
 // supervisor, when the program has been started. Where there is none the run goes on
 // all the same.
 func (c *children) beAsked() {
-	if !mappedByFront(c.engine) && ownLikeOthers() {
+	if c.engine == policy.EngineNamespaces && !mappedByFront(c.engine) && ownLikeOthers() {
 		return
 	}
 	s, err := roster.Bind()

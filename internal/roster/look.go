@@ -246,10 +246,10 @@ func (v *view) wrapper(p *seen) (init *seen, front int) {
 // wrapSupervisor is argv[0] of a sandbox's supervisor.
 const wrapSupervisor = "capsicum: supervisor"
 
-// isInit reports whether a process is the supervisor of a sandbox with a pid namespace
-// of its own: whose first process nothing in it can be.
+// isInit reports whether a process looks like the supervisor of a sandbox: where that has
+// a pid namespace of its own, like its first process, which nothing in it can be.
 func (p *seen) isInit() bool {
-	return len(p.argv) == 2 && p.argv[0] == wrapSupervisor && len(p.inner) > 1 && p.inner[len(p.inner)-1] == 1
+	return len(p.argv) == 2 && p.argv[0] == wrapSupervisor && (len(p.inner) == 1 || p.inner[len(p.inner)-1] == 1)
 }
 
 // isProgram reports whether a process runs capsicum, by name: what it runs can't be

@@ -186,42 +186,46 @@ func users() []int {
 // to the same user and to root, and to nobody else.
 func TestTold(t *testing.T) {
 	program, exe := executables(t)
-	for _, uid := range users() {
-		for _, way := range ways {
-			t.Run(fmt.Sprintf("uid %d: %s", uid, way), func(t *testing.T) {
-				env := toldEnv + "=" + way
-				mark := fmt.Sprintf("%s %d", way, uid)
-				inside := []string{"inside " + mark, "inside " + mark + "'s child"}
-				outside := []string{"outside " + mark, "outside " + mark + "'s child"}
-				front, files := stays(t, uid, nil, program, "--env", env, "--", exe, inside[0])
-				stays(t, uid, []string{env}, exe, outside[0])
-				if strings.Contains(files, "socket:") {
-					t.Errorf("the program has a socket: %s", files)
-				}
-				may, mayNot := askers(uid)
-				for _, asker := range may {
-					got := until(t, program, asker, inside...)
-					checkTold(t, way, asker, front.Process.Pid, got)
-					for i, p := range got {
-						if p.Form != "run" {
-							checkSame(t, asker, p, until(t, program, asker, outside[i])[0])
-						}
-					}
-				}
-				for _, asker := range mayNot {
-					for _, p := range ps(t, program, asker, inside...) {
-						if p.Form != "run" || p.Mode != nil || p.Descriptors != nil || p.Supervisor != 0 {
-							t.Errorf("user %d is told %+v", asker, p)
-						}
-					}
-				}
-			})
+	for _, engine := range engines {
+		for _, uid := range users() {
+			for _, way := range ways {
+				t.Run(fmt.Sprintf("%s, uid %d: %s", engine, uid, way), func(t *testing.T) { toldOf(t, program, exe, engine, uid, way) })
+			}
+		}
+	}
+}
+
+func toldOf(t *testing.T, program, exe, engine string, uid int, way string) {
+	env := toldEnv + "=" + way
+	mark := fmt.Sprintf("%s %s %d", way, engine, uid)
+	inside := []string{"inside " + mark, "inside " + mark + "'s child"}
+	outside := []string{"outside " + mark, "outside " + mark + "'s child"}
+	front, files := stays(t, uid, nil, program, "--engine="+engine, "--env", env, "--", exe, inside[0])
+	stays(t, uid, []string{env}, exe, outside[0])
+	if strings.Contains(files, "socket:") {
+		t.Errorf("the program has a socket: %s", files)
+	}
+	may, mayNot := askers(uid)
+	for _, asker := range may {
+		got := until(t, program, asker, inside...)
+		checkTold(t, way, engine, asker, front.Process.Pid, got)
+		for i, p := range got {
+			if p.Form != "run" {
+				checkSame(t, asker, p, until(t, program, asker, outside[i])[0])
+			}
+		}
+	}
+	for _, asker := range mayNot {
+		for _, p := range ps(t, program, asker, inside...) {
+			if p.Form != "run" || p.Mode != nil || p.Descriptors != nil || p.Supervisor != 0 {
+				t.Errorf("user %d is told %+v", asker, p)
+			}
 		}
 	}
 }
 
 // checkTold checks what is told of a program in a run, and its child.
-func checkTold(t *testing.T, way string, asker, front int, got []listed) {
+func checkTold(t *testing.T, way, engine string, asker, front int, got []listed) {
 	t.Helper()
 	for i, p := range got {
 		mode := i == 0 && (way == "mode" || way == "both")
@@ -231,7 +235,7 @@ func checkTold(t *testing.T, way string, asker, front int, got []listed) {
 			form = "supervised"
 		}
 		switch {
-		case p.Mode == nil || *p.Mode != mode || p.Form != form || p.Engine != "namespaces" || p.Front != front:
+		case p.Mode == nil || *p.Mode != mode || p.Form != form || p.Engine != engine || p.Front != front:
 			t.Errorf("user %d is told of process %d %+v", asker, i, p)
 		case (p.Descriptors != nil) != limited || (p.Supervisor != 0) != (form == "supervised") || p.Supervisor == front:
 			t.Errorf("user %d is told of process %d %+v", asker, i, p)
