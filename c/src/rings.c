@@ -20,22 +20,32 @@ struct entry {
 	char name[];
 };
 
-/* Whether a thread has the name that the kernel gives its own ones. */
+/*
+ * Whether a thread is one of the kernel's that polls. Others, which only finish what was
+ * submitted, call themselves so; one that has not come to that yet is taken for the worst.
+ */
 static bool polls(long tasks, const char *thread)
 {
-	static const char kernels[] = "iou-sqp-";
-	char path[64], name[sizeof kernels - 1];
+	enum { IO_WORKER = 0x10, FIELDS = 6 }; /* PF_IO_WORKER; before the flags, after the name */
+	char path[64], stat[256];
 	size_t n = strlen(thread);
 	if (thread[0] == '.' || n > 20)
 		return false;
 	memcpy(path, thread, n);
-	memcpy(path + n, "/comm", sizeof "/comm");
+	memcpy(path + n, "/stat", sizeof "/stat");
 	long fd = CALL3(SYS_openat, tasks, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
-	long got = CALL3(SYS_read, fd, name, sizeof name);
+	long got = CALL3(SYS_read, fd, stat, sizeof stat - 1);
 	CALL1(SYS_close, fd);
-	return got == sizeof name && memcmp(name, kernels, sizeof name) == 0;
+	stat[got < 0 ? 0 : got] = 0;
+	const char *at = strrchr(stat, ')');
+	for (int i = 0; at && i <= FIELDS; i++)
+		at = strchr(at + 1, ' ');
+	unsigned long flags = 0;
+	while (at && *++at >= '0' && *at <= '9')
+		flags = flags * 10 + (unsigned long)(*at - '0');
+	return flags & IO_WORKER && !strstr(stat, " (iou-wrk-");
 }
 
 bool capsicum_submits_unseen(void)

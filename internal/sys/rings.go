@@ -26,15 +26,20 @@ func Threads(pid int) ([]int, error) {
 
 func tasks(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/task" }
 
-// ringThread is how the kernel calls its threads that carry out what a process writes
-// into the memory of an io_uring (IORING_SETUP_SQPOLL).
-var ringThread = []byte("iou-sqp-")
-
-// SubmitsUnseen reports whether thread tid of a process is one of the kernel's, which
-// makes calls for it that no filter sees.
+// SubmitsUnseen reports whether thread tid of a process is one of the kernel's that
+// carries out what is written into the memory of an io_uring (IORING_SETUP_SQPOLL), so
+// that no filter sees a call. Other threads of the kernel's, which only finish what was
+// submitted, call themselves so; one that has not come to that yet is taken for the
+// worst.
 func SubmitsUnseen(pid, tid int) bool {
-	name, err := os.ReadFile(tasks(pid) + "/" + strconv.Itoa(tid) + "/comm")
-	return err == nil && bytes.HasPrefix(name, ringThread)
+	const flagsField, ioWorker = 9 - 3, 0x10 // PF_IO_WORKER
+	text, err := os.ReadFile(tasks(pid) + "/" + strconv.Itoa(tid) + "/stat")
+	fields := StatFields(text)
+	if err != nil || len(fields) <= flagsField {
+		return false
+	}
+	flags, err := strconv.ParseUint(fields[flagsField], 10, 64)
+	return err == nil && flags&ioWorker != 0 && !bytes.Contains(text, []byte(" (iou-wrk-"))
 }
 
 const kcmpFiles = 2 // KCMP_FILES
