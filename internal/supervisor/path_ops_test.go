@@ -342,7 +342,9 @@ func asError(e unix.Errno) error {
 func thread(f func() string) string {
 	c := make(chan string)
 	go func() {
-		c <- f() // the main goroutine keeps the main thread
+		runtime.LockOSThread() // the main goroutine keeps the main thread
+		defer runtime.UnlockOSThread()
+		c <- f()
 	}()
 	return <-c
 }
