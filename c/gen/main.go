@@ -72,7 +72,7 @@ func writeProtocol(b *bytes.Buffer) {
 		value uint64
 	}{
 		{"REQUEST", request.Number},
-		{"REQUEST_MODE", uint64(request.Mode)},
+		{"REQUEST_SUPERVISOR", uint64(request.Supervisor)},
 		{"REQUEST_ENTER", uint64(request.Enter)},
 		{"REQUEST_LIMIT_RIGHTS", uint64(request.LimitRights)},
 		{"REQUEST_RIGHTS", uint64(request.Rights)},

@@ -27,9 +27,6 @@
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
-#ifndef PR_SET_PTRACER
-#define PR_SET_PTRACER 0x59616d61
-#endif
 
 /* The memory that both sides share while the filter's listener changes hands. */
 struct page {
@@ -223,9 +220,8 @@ static void close_unasked(int fd)
  */
 static int hand_over(struct page *p, int fd, long pid)
 {
-	/* Yama lets only ancestors look, or whom a process names; without it there is no such option. */
-	long r = CALL2(SYS_prctl, PR_SET_PTRACER, pid);
-	if (r < 0 && r != -EINVAL) {
+	long r = capsicum_name(pid);
+	if (r < 0) {
 		close_unasked(fd);
 		return (int)r;
 	}

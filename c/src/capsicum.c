@@ -35,6 +35,13 @@ static void forget(void)
 
 static enum form owners;
 
+/* This memory is a copy that process self has got from its parent. */
+static void own(uint32_t self)
+{
+	*capsicum_owner() = self;
+	(void)capsicum_name_again();
+}
+
 /*
  * What is remembered goes for a process, and for a child that got a copy of it. One
  * that shares the memory has filters of its own: it finds nothing, and leaves nothing.
@@ -46,7 +53,7 @@ void capsicum_start(struct capsicum_signals *s)
 	if (torn || (*owner == 0 && whose != CALL0(SYS_getppid)))
 		forget();
 	if (*owner == 0)
-		*owner = self;
+		own(self);
 	guest = *owner != self;
 	if (guest) {
 		owners = form;
@@ -70,7 +77,7 @@ void capsicum_born(void)
 {
 	guest = false;
 	whose = CALL0(SYS_getpid);
-	*capsicum_owner() = (uint32_t)whose;
+	own((uint32_t)whose);
 }
 
 /*

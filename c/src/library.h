@@ -71,6 +71,8 @@ bool capsicum_is_procdesc(int fd);
 
 /* supervised.c */
 bool capsicum_supervised(void);
+int capsicum_name(long pid);
+int capsicum_name_again(void);
 int capsicum_supervised_enter(void);
 int capsicum_supervised_mode(void);
 int capsicum_supervised_limit_rights(int fd, const uint64_t words[2]);

@@ -267,6 +267,7 @@ static void foster(struct helper *h)
 static int help(void *arg)
 {
 	struct helper *h = arg;
+	(void)capsicum_name_again();
 	pid_t pid = fork();
 	if (pid == 0)
 		_longjmp(h->back, 1);

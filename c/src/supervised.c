@@ -3,8 +3,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/capsicum.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "library.h"
+
+#ifndef PR_SET_PTRACER
+#define PR_SET_PTRACER 0x59616d61
+#endif
 
 static uint32_t list[MAX_IOCTLS]; /* under the lock */
 
@@ -38,9 +44,32 @@ static int narrow(long op, long a, long b, long c, long d)
 	return e < 0 ? e : 1;
 }
 
+static long supervisor; /* its number here, 0 if it has none */
+
 bool capsicum_supervised(void)
 {
-	return request(REQUEST_MODE, 0, 0, 0, 0) >= 0;
+	long pid = request(REQUEST_SUPERVISOR, 0, 0, 0, 0);
+	if (pid < 0)
+		return false;
+	(void)capsicum_name(pid); /* what can't be read is refused */
+	return true;
+}
+
+/*
+ * At scope 1 Yama lets only ancestors look into a process, and whom that one names;
+ * without Yama there is no such option.
+ */
+int capsicum_name(long pid)
+{
+	supervisor = pid;
+	return capsicum_name_again();
+}
+
+/* A child names whom its parent has named. */
+int capsicum_name_again(void)
+{
+	long r = supervisor > 0 ? CALL2(SYS_prctl, PR_SET_PTRACER, supervisor) : 0;
+	return r == -EINVAL ? 0 : (int)r;
 }
 
 /*
@@ -51,8 +80,7 @@ int capsicum_supervised_mode(void)
 {
 	if (request(OP_MODE, 0, 0, 0, 0) == -ECAPMODE)
 		return 1; /* whether there still is a supervisor or not */
-	long r = ask(REQUEST_MODE, 0, 0, 0);
-	return r < 0 ? (int)r : 0;
+	return capsicum_supervised() ? 0 : -EIO;
 }
 
 /*

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -89,6 +90,56 @@ static void beneath_in(void *dir)
 	FAILS(openat(d, "inside", O_RDWR), ENOTCAPABLE);
 	FAILS(openat(d, "new", O_CREAT | O_RDONLY, 0600), ENOTCAPABLE);
 	SUCCEEDS(unlinkat(d, "inside", 0));
+}
+
+static void reads_inside(void *d)
+{
+	int fd;
+	SUCCEEDS(fd = openat(*(int *)d, "inside", O_RDONLY));
+	SUCCEEDS(close(fd));
+}
+
+static void enters_and_reads(void *d)
+{
+	SUCCEEDS(cap_enter());
+	reads_inside(d);
+}
+
+static void reads_as_child(void *d)
+{
+	in_child(reads_inside, d);
+}
+
+/*
+ * Who answers a child has to look into it, too. In the mode nobody else can be allowed to.
+ */
+static void children_in(void *dir)
+{
+	int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
+	SUCCEEDS(fd = openat(d, "inside", O_CREAT | O_RDWR, 0600));
+	SUCCEEDS(limit(d, CAP_LOOKUP, CAP_READ, 0ULL));
+	int supervisor = supervisor_of(getpid()), parent = getppid();
+	in_child(enters_and_reads, &d);
+	enters_and_reads(&d);
+	in_child(reads_inside, &d);
+	in_child(reads_as_child, &d);
+	FAILS(prctl(PR_SET_PTRACER, parent), ECAPMODE);
+	FAILS(prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY), ECAPMODE);
+	FAILS(prctl(PR_SET_PTRACER, 0), ECAPMODE);
+	if (supervisor > 0) /* it is not the run's */
+		CHECK(prctl(PR_SET_PTRACER, supervisor) == 0 || errno == EINVAL); /* without Yama */
+}
+
+static void children_beneath(void)
+{
+	char dir[] = "/tmp/capsicum-c-XXXXXX", file[40];
+	if (alone)
+		return;
+	CHECK(mkdtemp(dir));
+	in_child(children_in, dir);
+	snprintf(file, sizeof file, "%s/inside", dir);
+	SUCCEEDS(unlink(file));
+	SUCCEEDS(rmdir(dir));
 }
 
 static void beneath(void)
@@ -421,7 +472,7 @@ static void ring(void)
 }
 
 const struct test_case mode_cases[] = {
-	{"enter", enter}, {"beneath", beneath}, {"inherited", inherited}, {"local time", local_time},
+	{"enter", enter}, {"beneath", beneath}, {"children beneath", children_beneath}, {"inherited", inherited}, {"local time", local_time},
 	{"time zone data", time_zone_data}, {"named zone", named_zone}, {"execute", execute},
 	{"execute in container", execute_in_container}, {"execute with threads", execute_with_threads}, {"believed", believed},
 	{"kept with threads", kept_with_threads}, {"copied", copied}, {"signals", signals}, {"ring", ring},

@@ -53,13 +53,21 @@ func handOver(p *page, fd *sys.FD, pid int) error {
 	return install(p, alive)
 }
 
-// introduce lets the supervisor look into this process. Yama lets only ancestors, or
-// whom the process names; without Yama there is no such option.
+// introduce lets the supervisor look into this process.
 func introduce(p *page, pid int) error {
-	if err := unix.Prctl(unix.PR_SET_PTRACER, uintptr(pid), 0, 0, 0); err != nil && err != unix.EINVAL {
-		return fmt.Errorf("name it to Yama: %w", err)
+	if err := name(pid); err != nil {
+		return err
 	}
 	p.set(stateIntroduced)
+	return nil
+}
+
+// name names the supervisor to Yama, which at scope 1 lets only ancestors look into a
+// process, and whom that one names; without Yama there is no such option.
+func name(pid int) error {
+	if err := unix.Prctl(unix.PR_SET_PTRACER, uintptr(pid), 0, 0, 0); err != nil && err != unix.EINVAL {
+		return fmt.Errorf("name the supervisor to Yama: %w", err)
+	}
 	return nil
 }
 

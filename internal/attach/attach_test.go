@@ -431,8 +431,10 @@ func signedBy() (uint32, error) {
 // notDumpable: a supervisor of the same user can't look into such a process, and
 // refuses it everything that it would have to look at.
 func notDumpable() error {
-	fd := zero()
-	err := errors.Join(Start(), LimitRights(fd, rights.Of(rights.Read)), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
+	// A program that comes to have another file under the number may be refused it.
+	const beyond = 100
+	fd, err := unix.FcntlInt(uintptr(zero()), unix.F_DUPFD_CLOEXEC, beyond)
+	err = errors.Join(err, Start(), LimitRights(fd, rights.Of(rights.Read)), unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
 	if err != nil {
 		return err
 	}
@@ -441,8 +443,7 @@ func notDumpable() error {
 	if _, dup := unix.Dup(fd); os.Geteuid() != 0 && dup == nil {
 		err = errors.Join(err, errors.New("dup of what nobody could look at"))
 	}
-	// What concerns no limited descriptor needs no look, unless a descriptor that the
-	// program has not comes under the number of one that its parent had.
+	// What concerns no limited descriptor needs no look.
 	if scope, scopeErr := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); scopeErr == nil && string(scope) != "0\n" {
 		return err
 	}

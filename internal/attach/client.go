@@ -36,9 +36,13 @@ func ask(op request.Op, args ...uintptr) (uintptr, error) {
 	return n, err
 }
 
-// Supervised reports whether somebody answers this process's requests.
+// Supervised reports whether somebody answers this process's requests. Whom a parent
+// has named to Yama a child names again.
 func Supervised() bool {
-	_, err := ask(request.Mode)
+	pid, err := ask(request.Supervisor)
+	if err == nil && pid != 0 {
+		_ = name(int(pid)) // what can't be read is refused
+	}
 	return err == nil
 }
 

@@ -21,6 +21,7 @@ func (w *Warden) processAnswers() []answer {
 		{[]string{"kill", "rt_sigqueueinfo", "tgkill", "rt_tgsigqueueinfo", "pidfd_open", "getpgid", "getsid"}, onSelf},
 		{[]string{"tkill", "prlimit64", "sched_setparam", "sched_getparam", "sched_setscheduler", "sched_getscheduler", "sched_setattr",
 			"sched_getattr", "sched_setaffinity", "sched_getaffinity", "sched_rr_get_interval", "get_robust_list"}, onOwnThread},
+		{[]string{"prctl"}, onSupervisor},
 	}
 }
 
@@ -37,6 +38,15 @@ func onSelf(c *call) supervisor.Result {
 // onOwnThread lets a process in capability mode act only on its own threads.
 func onOwnThread(c *call) supervisor.Result {
 	if c.p.table.Mode() && !c.ownThread(int(c.Int(0))) {
+		return supervisor.Errno(eCapMode)
+	}
+	return supervisor.Continue(whoAsks)
+}
+
+// onSupervisor lets a process in capability mode name its supervisor to Yama, and nobody
+// else: whether a process exists is the global namespace's to tell.
+func onSupervisor(c *call) supervisor.Result {
+	if named := c.Arg(1); c.p.table.Mode() && (named == 0 || named != uint64(c.Self())) {
 		return supervisor.Errno(eCapMode)
 	}
 	return supervisor.Continue(whoAsks)

@@ -2,6 +2,7 @@ package capmode
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 	"sync"
 
@@ -25,12 +26,7 @@ func (w *Warden) requestAnswers() []answer {
 // requests are what a process may ask for, by the operation in argument 0.
 var requests = sync.OnceValue(func() map[request.Op]handler {
 	return map[request.Op]handler{
-		request.Mode: func(c *call) supervisor.Result {
-			if c.p.table.Mode() {
-				return supervisor.Value(1)
-			}
-			return supervisor.Value(0)
-		},
+		request.Supervisor:  func(c *call) supervisor.Result { return supervisor.Value(int64(c.Self())) },
 		request.Enter:       enter,
 		request.LimitRights: limitRights,
 		request.Rights:      getRights,
@@ -59,11 +55,14 @@ func requested(c *call) supervisor.Result {
 // that another file came into unseen is none any more. The caller holds the lock of
 // t and closes the copy.
 func (c *call) held(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) {
+	s, limited := t.Slot(int(fd))
 	copied, err := c.DupFull(fd)
+	if errors.Is(err, unix.EACCES) && s.Parked {
+		err = unix.EBADF
+	}
 	if err != nil {
 		return nil, filecaps.Caps{}, err
 	}
-	s, limited := t.Slot(int(fd))
 	if !limited {
 		return copied, filecaps.Full(), nil
 	}

@@ -148,10 +148,35 @@ func (m Mem) open(flags int) (*sys.FD, error) {
 		return sys.NewFD(n), nil
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH):
 		return nil, ErrGone
-	case errors.Is(err, unix.EPERM):
+	}
+	if f := m.openParents(flags); f != nil {
+		return f, nil
+	}
+	if errors.Is(err, unix.EPERM) {
 		err = unix.EACCES
 	}
 	return nil, fmt.Errorf("open memory of thread %d: %w", m.tid, err)
+}
+
+// openParents opens the memory of the caller's parent, if it is the caller's too: a
+// child that is about to execute a program has not named its supervisor to Yama, but
+// its parent has. Whether it is the same can be told once it is open: a process that
+// gets another memory does not get its old one back.
+func (m Mem) openParents(flags int) *sys.FD {
+	parent := sys.Parent(m.proc.Int(), m.tid)
+	if parent <= 1 {
+		return nil
+	}
+	n, err := unix.Openat(m.proc.Int(), strconv.Itoa(parent)+"/mem", flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	f := sys.NewFD(n)
+	if !sys.SameMemory(m.tid, parent) {
+		f.Close()
+		return nil
+	}
+	return f
 }
 
 func (m Mem) check() error {

@@ -15,7 +15,7 @@ type Op uint64
 // instructions of a filter that the process stacks on all its threads: without, what
 // was lost would still pass. It is written to *filter.
 const (
-	Mode        Op = 16 + iota // () 1 in capability mode, else 0
+	Supervisor  Op = 16 + iota // () its process number, 0 in another PID namespace
 	Enter                      // (1 if no thread can execute what has a name, *filter)
 	LimitRights                // (fd, word 0, word 1, *filter) 0 if there is nothing to stack; else Stacked follows
 	Rights                     // (fd, *[2]uint64)

@@ -69,6 +69,7 @@ const (
 		unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWTIME
 	queryPersonality = 0xffffffff
 	prSetVMA         = 0x53564d41
+	prSetPtracer     = 0x59616d61
 	prGetAuxv        = 0x41555856
 	socketType       = 0xf // the bits of socket's second argument that are the type
 	ioctlNumber      = 0xffff
@@ -209,9 +210,9 @@ func processGroups() []modeGroup {
 		{"setgroups", "as on FreeBSD", always, nil},
 		{"prctl", "options that weaken, or name others", []clause{
 			pass(is(0, prSetVMA, prGetAuxv)),
-			ecapmode(isAbove(0, unix.PR_SET_CFI)),
+			ecapmode(isAbove(0, unix.PR_SET_CFI), isNot(0, prSetPtracer)),
 			ecapmode(is(0, unix.PR_SET_SECUREBITS, unix.PR_SET_MM, unix.PR_SET_IO_FLUSHER, unix.PR_SCHED_CORE)),
-		}, nil},
+		}, []clause{ecapmode(is(0, prSetPtracer))}},
 		{"personality", "only a query", []clause{ecapmode(isNot(0, queryPersonality))}, nil},
 		{"seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self", "only restricts further", nil, nil},
 		{"lsm_get_self_attr lsm_list_modules", "only reads", nil, nil},

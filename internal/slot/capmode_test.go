@@ -168,7 +168,7 @@ var modeCases = []struct {
 	{"prctl", [6]uint64{prSetVMA}, 0, 0},
 	{"prctl", [6]uint64{unix.PR_SET_NO_NEW_PRIVS, 1}, 0, 0},
 	{"prctl", [6]uint64{unix.PR_SET_MM}, eC, eC},
-	{"prctl", [6]uint64{0x59616d61}, eC, eC}, // PR_SET_PTRACER
+	{"prctl", [6]uint64{prSetPtracer, testPID}, 0, eC},
 	{"prctl", [6]uint64{9999}, eC, eC},
 	{"seccomp", [6]uint64{1}, 0, 0},
 	{"setgroups", [6]uint64{0}, eC, eC},

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 
 	"github.com/capsicum-go/capsicum/internal/plan"
@@ -72,14 +73,27 @@ func (c *Call) as(who func(*status) *sys.Identity, f func() error) error {
 // things as this process's. Whoever makes a user namespace has all of them, about
 // nothing but that; here they would be about the machine.
 func (c *Call) sharesUserNamespace() bool {
-	ns, err := userNamespace(c.Proc(), strconv.Itoa(c.TID()))
+	ns, err := namespace(c.Proc(), strconv.Itoa(c.TID()), "user")
 	return err == nil && ns == c.s.userns && c.Check() == nil
 }
 
-// userNamespace identifies the user namespace of who, a name in proc.
-func userNamespace(proc *sys.FD, who string) (plan.ID, error) {
+// Self returns the number by which the caller knows this process; 0 if it is in another
+// PID namespace.
+func (c *Call) Self() int {
+	theirs, err := namespace(c.Proc(), strconv.Itoa(c.TID()), "pid")
+	if err != nil || c.Check() != nil {
+		return 0
+	}
+	if ours, err := namespace(c.Proc(), "self", "pid"); err != nil || ours != theirs {
+		return 0
+	}
+	return os.Getpid()
+}
+
+// namespace identifies a namespace of who, a name in proc.
+func namespace(proc *sys.FD, who, kind string) (plan.ID, error) {
 	var st unix.Stat_t
-	err := sys.Retry(func() error { return unix.Fstatat(proc.Int(), who+"/ns/user", &st, 0) })
+	err := sys.Retry(func() error { return unix.Fstatat(proc.Int(), who+"/ns/"+kind, &st, 0) })
 	return plan.ID{Dev: uint64(st.Dev), Ino: st.Ino}, err
 }
 

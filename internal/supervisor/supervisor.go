@@ -151,7 +151,7 @@ func (s *Supervisor) learnSelf() error {
 	if s.base, err = sys.ThreadIdentity(); err != nil {
 		return err
 	}
-	if s.userns, err = userNamespace(s.cfg.Proc, "self"); err != nil {
+	if s.userns, err = namespace(s.cfg.Proc, "self", "user"); err != nil {
 		return fmt.Errorf("look at own user namespace: %w", err)
 	}
 	s.fixed, err = sys.Fixed()

@@ -206,6 +206,10 @@ func attachedGroups() []group {
 		{names: "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo", rules: []Rule{
 			ask(whose).mayContinue(whoAsks),
 		}},
+		{names: "prctl", rules: []Rule{
+			ask("in capability mode only the supervisor may be named").mayContinue(whoAsks).where(is("PR_SET_PTRACER", 0, prSetPtracer)),
+			pass(itself),
+		}},
 		{names: "getpgid getsid sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_setattr sched_getattr " +
 			"sched_setaffinity sched_getaffinity sched_rr_get_interval get_robust_list", rules: onProcess()},
 		{names: "setrlimit", rules: []Rule{

@@ -48,8 +48,9 @@ func actions(parent, pid int) []action {
 	address := "\x02\x00\x00\x35\x7f\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00"
 	return []action{
 		{"getpid, to see that this way of asking works", call{syscall.SYS_GETPID, nil}, everywhere(int64(pid)), is(int64(pid))},
-		{"the mode", call{request.Number, []any{int(request.Mode)}}, map[string]int64{"supervised": 1, "static": noCall}, is(noCall)},
-		{"the mode, of filters", call{request.Number, []any{staticMode}}, everywhere(capabilityMode), is(noCall)},
+		{"a request that says nothing", call{request.Number, []any{int(request.Stacked), -1}},
+			map[string]int64{"supervised": -int64(syscall.EINVAL), "static": noCall}, is(noCall)},
+		{"the mode", call{request.Number, []any{staticMode}}, everywhere(capabilityMode), is(noCall)},
 		{"open /etc/passwd", call{syscall.SYS_OPENAT, []any{here, "/etc/passwd", syscall.O_RDONLY}}, everywhere(capabilityMode), works},
 		{"open ., by the older call", call{syscall.SYS_OPEN, []any{".", syscall.O_RDONLY}}, everywhere(capabilityMode), works},
 		{"access /", call{syscall.SYS_ACCESS, []any{"/", 0}}, everywhere(capabilityMode), works},

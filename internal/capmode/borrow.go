@@ -1,0 +1,86 @@
+package capmode
+
+import (
+	"errors"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/capsicum-go/capsicum/internal/sys"
+)
+
+// generations is how far up somebody is looked for who has a descriptor, too.
+const generations = 8
+
+// DupFull is [supervisor.Call.DupFull]. A program that knows nothing of its supervisor
+// does not name it to Yama, which then lets nobody copy its descriptors. What it has it
+// mostly got from its parents, who did: their copy of it is as good.
+func (c *call) DupFull(fd int32) (*sys.FD, error) {
+	f, err := c.Call.DupFull(fd)
+	if !errors.Is(err, unix.EACCES) {
+		return f, err
+	}
+	if !c.IsOpen(fd) {
+		return nil, unix.EBADF
+	}
+	for pid, n := c.TID(), 0; n < generations; n++ {
+		if pid = sys.Parent(c.Proc().Int(), pid); pid <= 1 {
+			break
+		}
+		if f := c.borrow(pid, fd); f != nil {
+			return f, nil
+		}
+	}
+	return nil, err
+}
+
+// borrow copies the caller's descriptor fd from a process that has it too, under
+// whatever number. Nothing else can be got: the copy is compared, whoever that is.
+func (c *call) borrow(pid int, fd int32) *sys.FD {
+	n, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil
+	}
+	lender := sys.NewFD(n)
+	defer lender.Close()
+	for _, num := range c.numbers(pid) {
+		if !sys.SameFile(pid, num, c.TID(), int(fd)) {
+			continue
+		}
+		n, err := unix.PidfdGetfd(lender.Int(), num, 0)
+		if err == unix.EPERM {
+			return nil
+		}
+		if err != nil {
+			continue
+		}
+		f := sys.NewFD(n)
+		if sys.SameFile(os.Getpid(), n, c.TID(), int(fd)) && c.Check() == nil {
+			return f
+		}
+		f.Close()
+	}
+	return nil
+}
+
+// numbers lists the descriptors of a process.
+func (c *call) numbers(pid int) []int {
+	n, err := unix.Openat(c.Proc().Int(), strconv.Itoa(pid)+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	dir := os.NewFile(uintptr(n), "fd")
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil
+	}
+	list := make([]int, 0, len(names))
+	for _, name := range names {
+		if num, err := strconv.Atoi(name); err == nil {
+			list = append(list, num)
+		}
+	}
+	return list
+}
