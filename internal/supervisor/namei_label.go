@@ -95,7 +95,7 @@ func (l *labels) add(proc *sys.FD, fd int, place lookup.Place) (uint64, error) {
 func (l *labels) sweep(proc *sys.FD) error {
 	used := make(map[uint64]bool)
 	for range 2 { // a child is seen in the second round, its parent in the first
-		names, err := listProc(proc, ".")
+		names, err := sys.ListAt(proc.Int(), ".")
 		if err != nil {
 			return err
 		}

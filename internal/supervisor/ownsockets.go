@@ -244,7 +244,7 @@ func inoOf(fd *sys.FD) (uint64, error) {
 // descriptorsOf lists a process's descriptors whose link reads want.
 func (s *Supervisor) descriptorsOf(pid int, want string) []int32 {
 	dir := strconv.Itoa(pid) + "/fd"
-	names, err := listProc(s.cfg.Proc, dir)
+	names, err := sys.ListAt(s.cfg.Proc.Int(), dir)
 	if err != nil {
 		return nil
 	}

@@ -16,33 +16,9 @@ import (
 // maxDepth bounds a walk up the process tree; a cycle of reused ids must end.
 const maxDepth = 4096
 
-// listProc lists a directory beneath proc.
-func listProc(proc *sys.FD, dir string) ([]string, error) {
-	n, err := unix.Openat(proc.Int(), dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	fd := sys.NewFD(n)
-	defer fd.Close()
-	buf := make([]byte, 16<<10)
-	var names []string
-	for {
-		n, err := unix.ReadDirent(fd.Int(), buf)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return nil, err
-		case n <= 0:
-			return names, nil
-		}
-		_, _, names = unix.ParseDirent(buf[:n], -1, names)
-	}
-}
-
 // members lists the processes of the sandbox at this moment.
 func (s *Supervisor) members() []int {
-	names, err := listProc(s.cfg.Proc, ".")
+	names, err := sys.ListAt(s.cfg.Proc.Int(), ".")
 	if err != nil {
 		s.cfg.Logf("list processes: %v", err)
 		return nil

@@ -54,6 +54,34 @@ func ReadFileAt(dir int, name string) ([]byte, error) {
 	}
 }
 
+// ListAt lists a directory, by its name beneath dir, also without an [os.File].
+func ListAt(dir int, name string) ([]string, error) {
+	var n int
+	err := Retry(func() (err error) {
+		n, err = unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	fd := NewFD(n)
+	defer fd.Close()
+	buf := make([]byte, 16<<10)
+	var names []string
+	for {
+		n, err := unix.ReadDirent(fd.Int(), buf)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return nil, err
+		case n <= 0:
+			return names, nil
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
+}
+
 // WriteFile writes to a file of procfs, which takes all in one call.
 func WriteFile(name string, content []byte) error {
 	n, err := unix.Open(name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
