@@ -213,14 +213,12 @@ static void only_read(int fd)
 
 /*
  * Installs the filter in capsicum_room. Once there is one the process comes to no ring
- * any more; before the first it is looked whether there is one. Without /proc nobody
- * can tell.
+ * any more; before the first it is looked whether there is one.
  */
 static int install(int n)
 {
-	if (!capsicum_static_begun() && capsicum_submits_unseen())
-		return -EBUSY;
-	return (int)capsicum_install(capsicum_room, n);
+	int r = capsicum_static_begun() ? 0 : capsicum_seen();
+	return r < 0 ? r : (int)capsicum_install(capsicum_room, n);
 }
 
 /* Puts a filter in force for what now says of fd, where had is what it was. */

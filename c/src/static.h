@@ -89,8 +89,11 @@ struct options {
 /* compile.c: writes a filter of fd to capsicum_room; returns its length. */
 int capsicum_compile(int fd, const struct caps *c, const struct options *o);
 
-/* rings.c: whether calls are made for this process that no filter sees. */
-bool capsicum_submits_unseen(void);
+/*
+ * rings.c: EBUSY if calls are made for this process that no filter sees, another error if
+ * that can't be looked at. Without /proc or a free descriptor nobody can tell.
+ */
+int capsicum_seen(void);
 
 /* assemble.c: code with labels. -1 is the next instruction. */
 #define NEXT (-1)

@@ -15,11 +15,13 @@ import (
 
 	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
 func init() {
 	cases["a thread with descriptors of its own"] = ownDescriptors
+	cases["descriptors that are not compared"] = notCompared
 	cases["an io_uring that the kernel polls"] = polledRing
 	cases["a user namespace made afterwards"] = laterNamespace
 	cases["a shared table during a limit"] = sharedMeanwhile
@@ -43,6 +45,20 @@ func ownDescriptors() error {
 		err = errors.Join(err, errors.New("supervised all the same"))
 	}
 	return err
+}
+
+// notCompared: the kernel does not tell whether threads share their descriptors.
+func notCompared() error {
+	err := sys.InstallAll([]unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.SYS_KCMP},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	})
+	if err != nil {
+		return err
+	}
+	return want("start", Start(), unix.EBUSY)
 }
 
 // polledRing: what a program writes into the memory of such a ring is done by the kernel

@@ -144,8 +144,8 @@ func uniform(pid int) error {
 		if !sys.SameFiles(pid, tid) {
 			return fmt.Errorf("thread %d has descriptors of its own: %w", tid, unix.EBUSY)
 		}
-		if sys.SubmitsUnseen(pid, tid) {
-			return fmt.Errorf("thread %d submits calls of an io_uring: %w", tid, unix.EBUSY)
+		if err := sys.Seen(pid, tid); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -31,6 +31,9 @@ func init() {
 		"limit": limitCase, "order": orderCase, "lists": listsCase, "mappings": mappingsCase, "copies": copiesCase, "lookups": lookupsCase,
 		"enter": enterCase, "afterwards": afterwardsCase, "threads": threadsCase, "runtime": runtimeCase, "io": ioCase,
 		"exec": execCase, "bare": bareCase, "chroot": chrootCase, "no more": noMoreCase, "many": manyCase, "both": bothCase,
+		"few": fewCase, "closed": closedCase,
+		"rings are not told":       func(c *check) { notTold(c, unix.EACCES, unix.EACCES) },
+		"rings are told by no one": func(c *check) { notTold(c, unix.ENOSYS, unix.EIO) },
 	}
 }
 
@@ -453,54 +456,6 @@ func executedCase(c *check) {
 	c.is("ioctl that was permitted", unix.IoctlSetInt(second, 0x5451, 0), eN)
 	c.is("enter", Enter(), nil)
 	c.is("open", unix.Access("file", 0), eC)
-}
-
-// spareThreads makes the runtime have more threads than it will need: one that it
-// can't start later ends the program.
-func spareThreads() {
-	const threads = 16
-	var ready, done sync.WaitGroup
-	ready.Add(threads)
-	for range threads {
-		done.Go(func() {
-			runtime.LockOSThread()
-			ready.Done()
-			ready.Wait() // until all of them have one
-			runtime.UnlockOSThread()
-		})
-	}
-	done.Wait()
-}
-
-// bareCase has no descriptor and no process to spare.
-func bareCase(c *check) {
-	fd := c.file(unix.O_RDONLY)
-	spareThreads()
-	c.must("no descriptors", unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{}))
-	c.must("no processes", unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{}))
-	_, err := unix.Dup(fd)
-	c.is("dup", err, unix.EMFILE)
-	c.is("limit", LimitRights(fd, rights.Of(rights.Read)), nil)
-	c.is("enter", Enter(), nil)
-	c.is("pread", pread(fd), eN)
-	_, err = unix.Read(fd, one)
-	c.is("read", err, nil)
-	c.is("access", unix.Access("file", 0), eC)
-}
-
-func chrootCase(c *check) {
-	fd := c.file(unix.O_RDONLY)
-	c.must("mkdir", os.Mkdir("empty", 0o755))
-	if os.Getuid() == 0 {
-		c.must("chroot", unix.Chroot("empty"))
-		c.must("chdir", unix.Chdir("/"))
-	} else {
-		c.must("chdir", unix.Chdir("empty")) // an ordinary user has no chroot of its own
-	}
-	c.is("limit", LimitRights(fd, rights.Of(rights.Read)), nil)
-	c.is("enter", Enter(), nil)
-	c.is("pread", pread(fd), eN)
-	c.is("access", unix.Access("/", 0), eC)
 }
 
 // noMoreCase: what changes nothing adds no filter.

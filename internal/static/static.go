@@ -11,6 +11,7 @@
 package static
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -131,20 +132,41 @@ func Install(prog []cbpf.Instruction) error {
 // filter on there is no way to begin with that.
 var looked bool
 
-// seen fails if it does. Without /proc nobody can tell.
+// nobodyTells reports whether err is because there is no /proc, none that can be
+// reached, or no free descriptor. Who can have no supervisor is confined all the same.
+func nobodyTells(err error) bool {
+	if errors.Is(err, unix.EACCES) { // a chroot to another's directory?
+		return unix.Stat("/.", new(unix.Stat_t)) == unix.EACCES
+	}
+	return slices.ContainsFunc([]error{unix.ENOENT, unix.EMFILE, unix.ENFILE}, func(e error) bool { return errors.Is(err, e) })
+}
+
+// seen fails if it does, or may.
 func seen() error {
 	if looked {
 		return nil
 	}
-	pid := unix.Getpid()
-	threads, _ := sys.Threads(pid)
-	for _, tid := range threads {
-		if sys.SubmitsUnseen(pid, tid) {
-			return fmt.Errorf("confine a process with an io_uring that the kernel polls (IORING_SETUP_SQPOLL): %w", unix.EBUSY)
-		}
+	err := threadsSeen()
+	if errors.Is(err, unix.ENOSYS) {
+		err = unix.EIO // a caller may go on unconfined where the kernel has no filters
+	}
+	if err != nil && !nobodyTells(err) {
+		return fmt.Errorf("look for an io_uring that the kernel polls (IORING_SETUP_SQPOLL): %w", err)
 	}
 	looked = true
 	return nil
+}
+
+// threadsSeen fails if no filter sees what a thread of the process calls.
+func threadsSeen() error {
+	pid := unix.Getpid()
+	threads, err := sys.Threads(pid)
+	for _, tid := range threads {
+		if err := sys.Seen(pid, tid); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // held is what a descriptor may be used for.

@@ -3,7 +3,6 @@ package sys
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -11,13 +10,13 @@ import (
 
 // Threads lists the threads of a process.
 func Threads(pid int) ([]int, error) {
-	entries, err := os.ReadDir(tasks(pid))
+	names, err := ListAt(unix.AT_FDCWD, tasks(pid))
 	if err != nil {
 		return nil, fmt.Errorf("list threads: %w", err)
 	}
-	list := make([]int, 0, len(entries))
-	for _, e := range entries {
-		if tid, err := strconv.Atoi(e.Name()); err == nil {
+	list := make([]int, 0, len(names))
+	for _, name := range names {
+		if tid, err := strconv.Atoi(name); err == nil {
 			list = append(list, tid)
 		}
 	}
@@ -26,27 +25,38 @@ func Threads(pid int) ([]int, error) {
 
 func tasks(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/task" }
 
-// SubmitsUnseen reports whether thread tid of a process is one of the kernel's that
-// carries out what is written into the memory of an io_uring (IORING_SETUP_SQPOLL), so
-// that no filter sees a call. Other threads of the kernel's, which only finish what was
-// submitted, call themselves so; one that has not come to that yet is taken for the
-// worst.
-func SubmitsUnseen(pid, tid int) bool {
+// Seen fails with EBUSY if thread tid of a process is one of the kernel's that carries
+// out what is written into the memory of an io_uring (IORING_SETUP_SQPOLL), so that no
+// filter sees a call. Other threads of the kernel's, which only finish what was submitted,
+// call themselves so; one that has not come to that yet is taken for the worst. It fails
+// too if a thread that has not ended can't be looked at.
+func Seen(pid, tid int) error {
 	const flagsField, ioWorker = 9 - 3, 0x10 // PF_IO_WORKER
-	text, err := os.ReadFile(tasks(pid) + "/" + strconv.Itoa(tid) + "/stat")
-	fields := StatFields(text)
-	if err != nil || len(fields) <= flagsField {
-		return false
+	text, err := ReadFileAt(unix.AT_FDCWD, tasks(pid)+"/"+strconv.Itoa(tid)+"/stat")
+	if err == unix.ENOENT || err == unix.ESRCH {
+		return nil
 	}
-	flags, err := strconv.ParseUint(fields[flagsField], 10, 64)
-	return err == nil && flags&ioWorker != 0 && !bytes.Contains(text, []byte(" (iou-wrk-"))
+	var flags uint64
+	if err == nil {
+		err = unix.EBADMSG
+		if fields := StatFields(text); len(fields) > flagsField {
+			flags, err = strconv.ParseUint(fields[flagsField], 10, 64)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("look at thread %d: %w", tid, err)
+	}
+	if flags&ioWorker != 0 && !bytes.Contains(text, []byte(" (iou-wrk-")) {
+		return fmt.Errorf("thread %d submits calls of an io_uring unseen: %w", tid, unix.EBUSY)
+	}
+	return nil
 }
 
 const kcmpFiles = 2 // KCMP_FILES
 
-// SameFiles reports whether two threads share their descriptor table, true also where
-// that is not told.
+// SameFiles reports whether two threads share their descriptor table. Of one that has
+// ended that is true; where it is not told it is not.
 func SameFiles(a, b int) bool {
 	n, _, e := unix.RawSyscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpFiles, 0, 0, 0)
-	return e != 0 || n == 0
+	return a == b || e == unix.ESRCH || e == 0 && n == 0
 }
