@@ -17,22 +17,18 @@ func (c *call) accept(flags int) supervisor.Result {
 	if flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0 {
 		return supervisor.Errno(unix.EINVAL)
 	}
-	const free = "an unlimited listener gives unlimited connections, and its number keeps its meaning"
 	t := c.table()
 	defer t.Unlock()
-	if _, limited := t.Slot(int(c.Fd(0))); !limited {
-		return c.goOn(only(c.Fd(0)), free)
-	}
-	f, caps, err := c.held(t, c.Fd(0))
-	if err != nil {
+	f, caps, err := c.limited(t, c.Fd(0))
+	switch {
+	case err != nil:
 		return fail(err)
+	case f == nil:
+		return c.goOn(only(c.Fd(0)), "an unlimited listener gives unlimited connections, and its number keeps its meaning")
 	}
 	defer f.Close()
-	switch {
-	case !caps.Rights.IsSet(rights.Accept):
+	if !caps.Rights.IsSet(rights.Accept) {
 		return supervisor.Errno(eNotCapable)
-	case caps.IsFull():
-		return c.goOn(only(c.Fd(0)), free)
 	}
 	// As in the kernel: without a number for it the connection stays in the queue, and
 	// the listener ready.

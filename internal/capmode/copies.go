@@ -93,20 +93,16 @@ func (c *call) ifOpen(fd int32) supervisor.Result {
 
 // duplicate is dup and F_DUPFD: a copy under a free number from low on.
 func (c *call) duplicate(low int32, cloexec bool) supervisor.Result {
-	const free = "an unlimited descriptor is copied, and its number keeps its meaning"
 	t := c.table()
 	defer t.Unlock()
-	if _, limited := t.Slot(int(c.Fd(0))); !limited {
-		return c.goOn(only(c.Fd(0)), free)
-	}
-	f, caps, err := c.held(t, c.Fd(0))
-	if err != nil {
+	f, caps, err := c.limited(t, c.Fd(0))
+	switch {
+	case err != nil:
 		return fail(err)
+	case f == nil:
+		return c.goOn(only(c.Fd(0)), "an unlimited descriptor is copied, and its number keeps its meaning")
 	}
 	defer f.Close()
-	if caps.IsFull() {
-		return c.goOn(only(c.Fd(0)), free)
-	}
 	limit, err := c.openLimit()
 	if err != nil {
 		return fail(err)

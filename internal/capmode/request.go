@@ -82,6 +82,18 @@ func (c *call) held(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) 
 	return copied, s.Caps, nil
 }
 
+// limited is [call.held] of what is limited, without a copy of anything else.
+func (c *call) limited(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) {
+	if _, noted := t.Slot(int(fd)); !noted {
+		return nil, filecaps.Full(), nil
+	}
+	f, caps, err := c.held(t, fd)
+	if err == nil && caps.IsFull() {
+		return nil, caps, f.Close()
+	}
+	return f, caps, err
+}
+
 // lastingNumbers are file systems on which the number of an open file's inode stays,
 // by the type that statfs tells. Elsewhere another number need not be another file: an
 // overlay has the one of its upper layer from the first write on, and the server of a

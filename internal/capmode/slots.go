@@ -24,14 +24,14 @@ func judged(c *call) supervisor.Result {
 			continue
 		}
 		p.add(int(need.FD))
-		if _, limited := t.Slot(int(need.FD)); !limited {
+		f, caps, err := c.limited(t, need.FD)
+		switch {
+		case err != nil:
+			return fail(err)
+		case f == nil:
 			continue
 		}
-		f, caps, err := c.held(t, need.FD)
-		if err != nil {
-			return fail(err)
-		}
-		met := caps.IsFull() || need.Met(caps, slot.Options{ReadOnly: readOnly(f)})
+		met := need.Met(caps, slot.Options{ReadOnly: readOnly(f)})
 		f.Close()
 		if !met {
 			return supervisor.Errno(eNotCapable)
