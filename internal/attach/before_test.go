@@ -23,6 +23,7 @@ func init() {
 	cases["a thread with descriptors of its own"] = ownDescriptors
 	cases["descriptors that are not compared"] = notCompared
 	cases["an io_uring that the kernel polls"] = polledRing
+	cases["a word with another's part"] = othersWord
 	cases["a user namespace made afterwards"] = laterNamespace
 	cases["a shared table during a limit"] = sharedMeanwhile
 	cases["a set-user-ID program"] = setUserID
@@ -74,6 +75,42 @@ func polledRing() error {
 		return fmt.Errorf("set up a ring: %w", e)
 	}
 	return want("start", Start(), unix.EBUSY)
+}
+
+// othersWord: where labels of forks are kept, a supervisor around this one may keep
+// something above them.
+func othersWord() error {
+	const others = 1 << 40
+	word := func() (uint64, error) {
+		var l unix.Rlimit
+		err := unix.Prlimit(0, unix.RLIMIT_LOCKS, nil, &l)
+		return l.Cur, err
+	}
+	err := unix.Setrlimit(unix.RLIMIT_LOCKS, &unix.Rlimit{Cur: others, Max: unix.RLIM_INFINITY})
+	fd := zero()
+	if err := errors.Join(err, Start(), LimitRights(fd, rights.Of(rights.Read))); err != nil {
+		return err
+	}
+	for range 2 {
+		child := new(script.Sequence)
+		child.Do("copy", unix.SYS_DUP, fd)
+		child.Do("end", unix.SYS_EXIT_GROUP, 0)
+		pid, err := script.Start(unix.CLONE_VM|uintptr(unix.SIGCHLD), child)
+		if err != nil {
+			return err
+		}
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
+			return err
+		}
+		// Under Yama the supervisor can't look into children.
+		if err := child.Err(); err != nil && !errors.Is(err, unix.EACCES) {
+			return err
+		}
+		if now, err := word(); err != nil || now <= others || now&others == 0 {
+			return fmt.Errorf("the word is %#x, %v", now, err)
+		}
+	}
+	return nil
 }
 
 // laterNamespace: whoever makes a user namespace has every capability, but only there.

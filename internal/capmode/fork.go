@@ -61,7 +61,7 @@ func (c *call) fork(share bool) supervisor.Result {
 		return supervisor.Errno(unix.EAGAIN) // the filter of a limit under way would not be on the child
 	}
 	if !joins {
-		if err := c.writeLabel(b.label); err != nil {
+		if err := c.SetForkLabel(c.p.pid, b.label); err != nil {
 			return fail(err)
 		}
 	}
@@ -120,7 +120,7 @@ func (c *call) copied(tid int) bool {
 		if err != nil {
 			return false
 		}
-		if mark, err := labelOf(c.Call, pid); err == nil && mark == c.p.births.label {
+		if mark, err := c.ForkLabel(pid); err == nil && mark == c.p.births.label {
 			return true
 		}
 	}

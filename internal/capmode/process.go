@@ -167,7 +167,7 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 		p.life.Close()
 		w.tables.Exit(tgid)
 	}
-	mark, err := labelOf(c, tgid)
+	mark, err := c.ForkLabel(tgid)
 	if err != nil {
 		return nil, err
 	}

@@ -125,10 +125,7 @@ func labelOf(proc *sys.FD, pid int) (uint64, error) {
 	if err == unix.ESRCH {
 		return 0, notify.ErrGone
 	}
-	if word.Cur>>63 != 0 {
-		return 0, err
-	}
-	return word.Cur >> fdtable.LabelBits, err
+	return wordIn(word) >> fdtable.LabelBits, err
 }
 
 // setLabel gives the caller a label, or takes it away with 0.
@@ -144,5 +141,5 @@ func setLabel(c *Call, id uint64) error {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	return c.SetWord(tgid, ^uint64(forkMask), id<<fdtable.LabelBits)
+	return c.setWord(tgid, ^uint64(forkMask), id<<fdtable.LabelBits)
 }

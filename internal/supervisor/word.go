@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 
 	"github.com/capsicum-go/capsicum/internal/fdtable"
@@ -15,40 +14,47 @@ import (
 // A process's word is its soft limit RLIMIT_LOCKS, which the kernel keeps, hands on by
 // fork, leaves alone at exec, and has not enforced since 2.4. The program does not set
 // it. Two have something to remember there, under the landlock engine both in one
-// process: which fork it comes from, in the lower bits, and its working directory. The
-// word is below 1<<63; one that is not has nothing in it.
+// process: which fork it comes from, in the lower bits, and its working directory. Each
+// leaves the other's alone, also where there is no other here: he may be the supervisor
+// of a sandbox around this one.
 const forkMask = 1<<fdtable.LabelBits - 1
 
-// ForkMask returns which bits of a process's word tell what fork it comes from.
-func (c *Call) ForkMask() uint64 {
-	if c.WalksPlan() {
-		return forkMask
-	}
-	return math.MaxUint64
-}
-
-// Word reads the word of a process.
-func (c *Call) Word(pid int) (uint64, error) {
+// ForkLabel reads which fork a process comes from, or its own last one. It tells which
+// table a new process was forked from, even when its parent is gone. 0: it has none.
+func (c *Call) ForkLabel(pid int) (uint64, error) {
 	word, err := wordOf(c.Proc(), pid)
 	if err != nil {
 		return 0, fmt.Errorf("read limit of process %d: %w", pid, err)
 	}
-	return word.Cur, c.Check()
+	return wordIn(word) & forkMask, c.Check()
 }
 
-// SetWord changes the bits in mask of the word of the caller's process, whose number
+// SetForkLabel labels the caller's process, whose number is pid.
+func (c *Call) SetForkLabel(pid int, label uint64) error {
+	if label&^forkMask != 0 {
+		return unix.EAGAIN // there are no labels left
+	}
+	return c.setWord(pid, forkMask, label)
+}
+
+// wordIn is the word that a limit holds. One that is not below 1<<63 has nothing in it.
+func wordIn(limit unix.Rlimit) uint64 {
+	if limit.Cur>>63 != 0 {
+		return 0
+	}
+	return limit.Cur
+}
+
+// setWord changes the bits in mask of the word of the caller's process, whose number
 // is pid. One change at a time: each must find what the other has left.
-func (c *Call) SetWord(pid int, mask, to uint64) error {
+func (c *Call) setWord(pid int, mask, to uint64) error {
 	c.s.words.Lock()
 	defer c.s.words.Unlock()
 	word, err := wordOf(c.Proc(), pid)
 	if err != nil {
 		return fmt.Errorf("read limit of process %d: %w", pid, err)
 	}
-	if word.Cur>>63 != 0 {
-		word.Cur = 0
-	}
-	word.Cur = word.Cur&^mask | to
+	word.Cur = wordIn(word)&^mask | to
 	word.Max = max(word.Max, word.Cur) // which only the privileged may raise
 	err = unix.Prlimit(pid, unix.RLIMIT_LOCKS, &word, nil)
 	if err == unix.EPERM {
