@@ -170,6 +170,8 @@ func (sb *sandbox) watch() {
 	for r, fd, err := sb.ctl.receive(); err == nil; r, fd, err = sb.ctl.receive() {
 		if r.Kind == reportAsked && fd.Valid() {
 			sb.asked <- fd
+		} else {
+			fd.Close()
 		}
 	}
 	if !sb.lingering.Load() {

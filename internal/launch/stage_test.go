@@ -1,9 +1,52 @@
 package launch
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/capsicum-go/capsicum/internal/sys"
 )
+
+// TestWatch: what comes with a report is kept if it is the socket asked on, and closed
+// otherwise.
+func TestWatch(t *testing.T) {
+	front, stage, err := newChannel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stage.close()
+	send := func(kind reportKind) *os.File {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(front.send(report{Kind: kind}, int(w.Fd())), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		return r
+	}
+	dropped, kept := send(reportReady), send(reportAsked)
+	front.close()
+	sb := &sandbox{orders: orders{ctl: stage}, asked: make(chan *sys.FD, 1)}
+	sb.lingering.Store(true) // the front's end does not end this process
+	sb.watch()
+	open := func(r *os.File) bool {
+		_ = r.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		_, err := r.Read(make([]byte, 1))
+		return errors.Is(err, os.ErrDeadlineExceeded)
+	}
+	if open(dropped) {
+		t.Error("what came with another report is open")
+	}
+	if !open(kept) {
+		t.Error("the socket is closed")
+	}
+	(<-sb.asked).Close()
+}
 
 func TestOrders(t *testing.T) {
 	for _, want := range []orders{
