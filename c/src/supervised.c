@@ -73,14 +73,16 @@ int capsicum_name_again(void)
 }
 
 /*
- * The supervisor believes in the mode also where the filter could not be installed,
- * maybe by the program that executed this one. The filter answers for itself.
+ * The filter answers for itself, whether there still is a supervisor or not. That one
+ * believes in the mode also where the filter could not be installed, maybe by the program
+ * that executed this one; such a request he does not know.
  */
 int capsicum_supervised_mode(void)
 {
-	if (request(OP_MODE, 0, 0, 0, 0) == -ECAPMODE)
-		return 1; /* whether there still is a supervisor or not */
-	return capsicum_supervised() ? 0 : -EIO;
+	long r = ask(OP_MODE, 0, 0, 0);
+	if (r == -ECAPMODE)
+		return 1;
+	return r < 0 && r != -EINVAL ? (int)r : 0;
 }
 
 /*

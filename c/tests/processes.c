@@ -521,9 +521,40 @@ static void dead_supervisor(void)
 		usleep(1000);
 	usleep(20000);
 	cap_rights_init(&r, CAP_READ);
+	FAILS(cap_getmode(&(unsigned int){0}), EIO);
 	CHECK(caph_enter() < 0 && errno != ENOSYS);
 	CHECK(caph_rights_limit(other, &r) < 0 && errno != ENOSYS);
 	CHECK(write(fd, "x", 1) < 0);
+}
+
+/* The filter tells of the mode when nobody else does. */
+static void dead_in_mode(void)
+{
+	int end[2], status;
+	unsigned int mode = 9;
+	char b;
+	SUCCEEDS(pipe2(end, O_CLOEXEC));
+	int self = getpid();
+	pid_t killer = fork();
+	SUCCEEDS(killer);
+	if (killer == 0) { /* from before: the mode is not its own */
+		CHECK(read(end[0], &b, 1) == 1);
+		int supervisor = supervisor_of(self);
+		CHECK((supervisor > 0) == !alone);
+		SUCCEEDS(alone ? 0 : kill(supervisor, SIGKILL));
+		for (int i = 0; i < 200 && supervisor_of(self) > 0; i++)
+			usleep(1000);
+		_exit(0);
+	}
+	SUCCEEDS(cap_enter());
+	CHECK(write(end[1], "x", 1) == 1);
+	CHECK(waitpid(killer, &status, 0) == killer && status == 0);
+	usleep(20000);
+	SUCCEEDS(cap_getmode(&mode));
+	CHECK(mode == 1 && cap_sandboxed());
+	SUCCEEDS(cap_enter()); /* again */
+	if (!alone)
+		FAILS(dup(end[0]), ENOSYS); /* nobody answers */
 }
 
 static int early_result = -1;
@@ -557,7 +588,7 @@ static void supervisor_by_name(void)
 const struct test_case process_cases[] = {
 	{"threads", threads}, {"at once", at_once}, {"fork in call", fork_in_call}, {"first in child", first_in_child},
 	{"executed", executed}, {"executed half", executed_half}, {"invisible", invisible},
-	{"dead supervisor", dead_supervisor}, {"constructor", constructor}, {"supervisor by name", supervisor_by_name},
+	{"dead supervisor", dead_supervisor}, {"dead in mode", dead_in_mode}, {"constructor", constructor}, {"supervisor by name", supervisor_by_name},
 	{"listener", listener}, {"shared memory", shared_memory}, {"shared by threads", shared_by_threads}, {"daemons", daemons},
 	{"copied lock", copied_lock}, {"signalled", signalled}, {"faults", faults},
 	{"subreaper", subreaper},
