@@ -474,9 +474,9 @@ static void ring(void)
 static void with_call_refused(void *call)
 {
 	int fd = scratch();
-	refuse(*(long *)call, EACCES);
-	FAILS(limit(fd, CAP_READ, 0ULL), EACCES);
-	FAILS(cap_enter(), EACCES);
+	refuse(*(long *)call, EPERM);
+	FAILS(limit(fd, CAP_READ, 0ULL), EPERM);
+	FAILS(cap_enter(), EPERM);
 	CHECK(!cap_sandboxed());
 }
 

@@ -102,8 +102,7 @@ func othersWord() error {
 		if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
 			return err
 		}
-		// Under Yama the supervisor can't look into children.
-		if err := child.Err(); err != nil && !errors.Is(err, unix.EACCES) {
+		if err := child.Err(); err != nil {
 			return err
 		}
 		if now, err := word(); err != nil || now <= others || now&others == 0 {

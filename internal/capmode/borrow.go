@@ -66,16 +66,7 @@ func (c *call) borrow(pid int, fd int32) *sys.FD {
 
 // numbers lists the descriptors of a process.
 func (c *call) numbers(pid int) []int {
-	n, err := unix.Openat(c.Proc().Int(), strconv.Itoa(pid)+"/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	dir := os.NewFile(uintptr(n), "fd")
-	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil
-	}
+	names, _ := sys.ListAt(c.Proc().Int(), strconv.Itoa(pid)+"/fd")
 	list := make([]int, 0, len(names))
 	for _, name := range names {
 		if num, err := strconv.Atoi(name); err == nil {

@@ -132,13 +132,10 @@ func Install(prog []cbpf.Instruction) error {
 // filter on there is no way to begin with that.
 var looked bool
 
-// nobodyTells reports whether err is because there is no /proc, none that can be
-// reached, or no free descriptor. Who can have no supervisor is confined all the same.
+// nobodyTells reports whether err is because there is no /proc for this process, or no
+// free descriptor. Who can have no supervisor is confined all the same.
 func nobodyTells(err error) bool {
-	if errors.Is(err, unix.EACCES) { // a chroot to another's directory?
-		return unix.Stat("/.", new(unix.Stat_t)) == unix.EACCES
-	}
-	return slices.ContainsFunc([]error{unix.ENOENT, unix.EMFILE, unix.ENFILE}, func(e error) bool { return errors.Is(err, e) })
+	return slices.ContainsFunc([]error{unix.ENOENT, unix.EACCES, unix.EMFILE, unix.ENFILE}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // seen fails if it does, or may.

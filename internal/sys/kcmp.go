@@ -8,21 +8,35 @@ import (
 
 // What kcmp(2) compares.
 const (
-	kcmpFile = 0
-	kcmpVM   = 1
+	kcmpFile  = 0
+	kcmpVM    = 1
+	kcmpFiles = 2
 )
 
 // SameFile reports whether number afd of process or thread a and number bfd of b are the
 // same open file, with its offset and flags; false also where that is not told.
-func SameFile(a, afd, b, bfd int) bool { return kcmp(a, b, kcmpFile, afd, bfd) }
+func SameFile(a, afd, b, bfd int) bool {
+	same, err := kcmp(a, b, kcmpFile, afd, bfd)
+	return same && err == 0
+}
 
 // SameMemory reports whether two processes share their memory; false also where that
 // is not told.
-func SameMemory(a, b int) bool { return kcmp(a, b, kcmpVM, 0, 0) }
+func SameMemory(a, b int) bool {
+	same, err := kcmp(a, b, kcmpVM, 0, 0)
+	return same && err == 0
+}
 
-func kcmp(a, b, what, x, y int) bool {
-	n, _, e := unix.RawSyscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), uintptr(what), uintptr(x), uintptr(y), 0)
-	return e == 0 && n == 0
+// SameFiles reports whether two threads share their descriptor table. Of one that has
+// ended that is true; where it is not told it is not.
+func SameFiles(a, b int) bool {
+	same, err := kcmp(a, b, kcmpFiles, 0, 0)
+	return a == b || err == unix.ESRCH || same && err == 0
+}
+
+func kcmp(a, b, what, x, y int) (same bool, err unix.Errno) {
+	n, _, err := unix.RawSyscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), uintptr(what), uintptr(x), uintptr(y), 0)
+	return n == 0, err
 }
 
 // Parent returns the process that a process or thread is a child of, as the proc file

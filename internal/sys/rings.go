@@ -51,12 +51,3 @@ func Seen(pid, tid int) error {
 	}
 	return nil
 }
-
-const kcmpFiles = 2 // KCMP_FILES
-
-// SameFiles reports whether two threads share their descriptor table. Of one that has
-// ended that is true; where it is not told it is not.
-func SameFiles(a, b int) bool {
-	n, _, e := unix.RawSyscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), kcmpFiles, 0, 0, 0)
-	return a == b || e == unix.ESRCH || e == 0 && n == 0
-}
