@@ -20,7 +20,7 @@ func TestBesideLibcap(t *testing.T) {
 					"-L" + lib, "-Wl,-rpath," + lib, "-o", path}
 				command(t, nil, "gcc", append(args, strings.Fields(order)...)...)
 				command(t, nil, path)
-				command(t, []string{"CAPSICUM_SUPERVISOR=/nonexistent"}, path)
+				command(t, []string{"CAPSICUM_SUPERVISOR=/nonexistent", "TEST_ALONE=1"}, path)
 			})
 		}
 	}

@@ -3,6 +3,7 @@ package attach
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ import (
 func init() {
 	cases["children of before and after"] = childrenOfBeforeAndAfter
 	cases["the supervisor believes in the mode"] = believed
+	cases["capabilities of others"] = capabilitiesOfOthers
 }
 
 // opener makes a child that waits for a byte from pipe, and then opens name beneath
@@ -76,8 +78,7 @@ func childrenOfBeforeAndAfter() error {
 	if err := before.Err(); err != nil {
 		return fmt.Errorf("forked before: %w", err)
 	}
-	// Under Yama the supervisor can't look into children, and refuses them.
-	if err := after.Err(); !errors.Is(err, filecaps.ENOTCAPABLE) && !errors.Is(err, unix.EACCES) {
+	if err := after.Err(); !errors.Is(err, filecaps.ENOTCAPABLE) {
 		return fmt.Errorf("forked after: %v, want %v", err, filecaps.ENOTCAPABLE)
 	}
 	return nil
@@ -105,4 +106,40 @@ func believed() error {
 		return fmt.Errorf("open a name: %v, want %v", err, filecaps.ECAPMODE)
 	}
 	return nil
+}
+
+// capabilitiesOfOthers: the process is named in memory, and whether there is one is not
+// to be learnt.
+func capabilitiesOfOthers() error {
+	get := func(version uint32, pid int) (data [2]unix.CapUserData, err error) {
+		err = unix.Capget(&unix.CapUserHeader{Version: version, Pid: int32(pid)}, &data[0])
+		return data, err
+	}
+	const version = unix.LINUX_CAPABILITY_VERSION_3
+	before, err := get(version, 0)
+	if _, other := get(version, os.Getppid()); err != nil || other != nil {
+		return errors.Join(err, other)
+	}
+	if err := errors.Join(Start(), Enter()); err != nil {
+		return err
+	}
+	for _, pid := range []int{0, os.Getpid(), unix.Gettid()} {
+		if after, err := get(version, pid); err != nil || after != before {
+			return fmt.Errorf("of %d: %v, %w; before %v", pid, after, err, before)
+		}
+	}
+	if short, err := get(unix.LINUX_CAPABILITY_VERSION_1, 0); err != nil || short[0] != before[0] || short[1] != (unix.CapUserData{}) {
+		return fmt.Errorf("the first version: %v, %w", short, err)
+	}
+	unknown := unix.CapUserHeader{Version: 1}
+	if err := unix.Capget(&unknown, nil); err != nil || unknown.Version != version {
+		return fmt.Errorf("the version is %#x, %w", unknown.Version, err)
+	}
+	for _, pid := range []int{os.Getppid(), 1, 1 << 22} {
+		if _, err := get(version, pid); err != filecaps.ECAPMODE {
+			return fmt.Errorf("of %d: %v", pid, err)
+		}
+	}
+	_, err = get(version, -1)
+	return want("of -1", err, unix.EINVAL)
 }

@@ -22,6 +22,7 @@ func (w *Warden) processAnswers() []answer {
 		{[]string{"tkill", "prlimit64", "sched_setparam", "sched_getparam", "sched_setscheduler", "sched_getscheduler", "sched_setattr",
 			"sched_getattr", "sched_setaffinity", "sched_getaffinity", "sched_rr_get_interval", "get_robust_list"}, onOwnThread},
 		{[]string{"prctl"}, onSupervisor},
+		{[]string{"capget"}, capabilitiesOf},
 	}
 }
 

@@ -204,9 +204,10 @@ func processGroups() []modeGroup {
 		}, nil},
 		{"ioprio_get ioprio_set", "only the process itself", []clause{ecapmode(isNot(0, whoProcess)), ecapmode(isNot(1, 0))}, nil},
 		{"sched_yield sched_get_priority_max sched_get_priority_min getuid geteuid getgid getegid getresuid getresgid getgroups " +
-			"capget capset setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid umask getrusage getrlimit setrlimit " +
+			"capset setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid umask getrusage getrlimit setrlimit " +
 			"times getcpu getrandom uname sysinfo arch_prctl rseq rseq_slice_yield uretprobe uprobe restart_syscall",
 			"of the process itself", nil, nil},
+		{"capget", "only of the process itself, which is named in memory", nil, always},
 		{"setgroups", "as on FreeBSD", always, nil},
 		{"prctl", "options that weaken, or name others", []clause{
 			pass(is(0, prSetVMA, prGetAuxv)),

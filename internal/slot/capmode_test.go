@@ -172,6 +172,7 @@ var modeCases = []struct {
 	{"prctl", [6]uint64{9999}, eC, eC},
 	{"seccomp", [6]uint64{1}, 0, 0},
 	{"setgroups", [6]uint64{0}, eC, eC},
+	{"capget", [6]uint64{ptr, ptr}, 0, eC},
 	{"setuid", [6]uint64{1500}, 0, 0},
 	{"clock_gettime", [6]uint64{unix.CLOCK_MONOTONIC}, 0, 0},
 	{"clock_gettime", [6]uint64{0xfffffffa}, 0, 0},       // own process

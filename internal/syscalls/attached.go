@@ -210,6 +210,8 @@ func attachedGroups() []group {
 			ask("in capability mode only the supervisor may be named").mayContinue(whoAsks).where(is("PR_SET_PTRACER", 0, prSetPtracer)),
 			pass(itself),
 		}},
+		{names: "capget", rules: []Rule{ask("in capability mode a process has only itself, and which one is meant is in memory").
+			mayContinue("outside capability mode nothing is refused")}},
 		{names: "getpgid getsid sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_setattr sched_getattr " +
 			"sched_setaffinity sched_getaffinity sched_rr_get_interval get_robust_list", rules: onProcess()},
 		{names: "setrlimit", rules: []Rule{
