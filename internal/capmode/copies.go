@@ -151,6 +151,18 @@ func (c *call) placeBelow(limit int, t *fdtable.Table, f *sys.FD, caps filecaps.
 	return n, c.put(t, f, caps, n, cloexec)
 }
 
+// hasNumber fails with EMFILE if there is no free number that suits caps.
+func (c *call) hasNumber(caps filecaps.Caps) error {
+	limit, err := c.openLimit()
+	if err != nil {
+		return err
+	}
+	t := c.table()
+	defer t.Unlock()
+	_, err = c.number(limit, t, caps, 0)
+	return err
+}
+
 // number returns a free number from low on and below limit that suits caps.
 func (c *call) number(limit int, t *fdtable.Table, caps filecaps.Caps, low int) (int, error) {
 	taken := func(n int) bool { return n < low || c.p.pinned(n, 0) || c.IsOpen(int32(n)) }

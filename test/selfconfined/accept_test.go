@@ -4,6 +4,7 @@ package selfconfined
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"time"
 
@@ -11,9 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutNumbers are accepts of a process whose descriptor numbers are all in use: the
-// connection must stay where it is.
+// withoutNumbers are calls of a process whose descriptor numbers are all in use: a
+// connection must stay where it is, and no file be made.
 var withoutNumbers = []attack{
+	{name: "an open without a number", do: func(a *attacker) error {
+		dir := must(os.MkdirTemp("", "selfconfined"))
+		defer os.RemoveAll(dir)
+		d := must(unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+		a.limit(d, rights.Lookup, rights.Create, rights.Read, rights.Write, rights.Seek)
+		full := fill()
+		if fd, err := unix.Openat(d, "new", unix.O_CREAT|unix.O_RDWR, 0o600); err != unix.EMFILE {
+			return fmt.Errorf("opened as %d, %w", fd, err)
+		}
+		if err := unix.Access(dir+"/new", 0); err != unix.ENOENT {
+			return fmt.Errorf("the file is there: %w", err)
+		}
+		for n := range 32 {
+			check(unix.Close(full - n))
+		}
+		_, err := unix.Openat(d, "new", unix.O_CREAT|unix.O_RDWR, 0o600)
+		return err
+	}},
 	{name: "an accept without a number", do: func(a *attacker) error {
 		l := a.listener()
 		client := dial(l)

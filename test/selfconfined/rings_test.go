@@ -71,7 +71,7 @@ func (r *ring) do(op uint8, fd int32, addr uintptr) error {
 	*r.word(r.params.submission.array + 4*slot) = slot
 	done := *r.word(r.params.completion.tail)
 	atomic.AddUint32(tail, 1)
-	for range 200 {
+	for range 2000 {
 		if atomic.LoadUint32(r.word(r.params.completion.tail)) != done {
 			at := r.params.completion.first + 16*(done&*r.word(r.params.completion.mask))
 			if result := int32(*r.word(at + 8)); result < 0 {
