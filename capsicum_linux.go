@@ -41,7 +41,7 @@ var chosen struct {
 func now() *form {
 	chosen.Lock()
 	defer chosen.Unlock()
-	if chosen.form == nil && attach.Supervised() {
+	if chosen.form == nil && attach.Join() {
 		chosen.form = supervised
 	}
 	if chosen.form == nil {

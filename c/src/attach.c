@@ -279,6 +279,8 @@ int capsicum_attach(void)
 		close_unasked(fd);
 	} else {
 		r = hand_over(p, fd, pid);
+		if (r < 0)
+			capsicum_name_nobody();
 	}
 	munmap(p, sizeof *p);
 	errno = before;

@@ -39,7 +39,7 @@ static enum form owners;
 static void own(uint32_t self)
 {
 	*capsicum_owner() = self;
-	(void)capsicum_name_again();
+	capsicum_join_as_child();
 }
 
 /*
@@ -95,7 +95,7 @@ static long end(const struct capsicum_signals *s, long r)
 
 static bool supervised(void)
 {
-	if (form == UNCHOSEN && capsicum_supervised())
+	if (form == UNCHOSEN && capsicum_join())
 		form = SUPERVISED;
 	return form == SUPERVISED;
 }

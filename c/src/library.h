@@ -72,7 +72,9 @@ bool capsicum_is_procdesc(int fd);
 /* supervised.c */
 bool capsicum_supervised(void);
 int capsicum_name(long pid);
-int capsicum_name_again(void);
+void capsicum_name_nobody(void);
+bool capsicum_join(void);
+void capsicum_join_as_child(void);
 int capsicum_supervised_enter(void);
 int capsicum_supervised_mode(void);
 int capsicum_supervised_limit_rights(int fd, const uint64_t words[2]);

@@ -267,7 +267,7 @@ static void foster(struct helper *h)
 static int help(void *arg)
 {
 	struct helper *h = arg;
-	(void)capsicum_name_again();
+	capsicum_join_as_child();
 	pid_t pid = fork();
 	if (pid == 0)
 		_longjmp(h->back, 1);

@@ -74,7 +74,7 @@ static long polls(long tasks, const char *thread)
 	return flags & IO_WORKER && !strstr(stat, " (iou-wrk-") ? -EBUSY : 0;
 }
 
-int capsicum_seen(void)
+int capsicum_filters_see(void)
 {
 	_Alignas(struct entry) char some[1024];
 	long tasks = CALL3(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC), n, r = 0;

@@ -217,7 +217,7 @@ static void only_read(int fd)
  */
 static int install(int n)
 {
-	int r = capsicum_static_begun() ? 0 : capsicum_seen();
+	int r = capsicum_static_begun() ? 0 : capsicum_filters_see();
 	return r < 0 ? r : (int)capsicum_install(capsicum_room, n);
 }
 

@@ -93,7 +93,7 @@ int capsicum_compile(int fd, const struct caps *c, const struct options *o);
  * rings.c: EBUSY if calls are made for this process that no filter sees, another error if
  * that can't be looked at. Without /proc or a free descriptor nobody can tell.
  */
-int capsicum_seen(void);
+int capsicum_filters_see(void);
 
 /* assemble.c: code with labels. -1 is the next instruction. */
 #define NEXT (-1)

@@ -44,32 +44,44 @@ static int narrow(long op, long a, long b, long c, long d)
 	return e < 0 ? e : 1;
 }
 
-static long supervisor; /* its number here, 0 if it has none */
-
 bool capsicum_supervised(void)
 {
-	long pid = request(REQUEST_SUPERVISOR, 0, 0, 0, 0);
-	if (pid < 0)
-		return false;
-	(void)capsicum_name(pid); /* what can't be read is refused */
-	return true;
+	return request(REQUEST_SUPERVISOR, 0, 0, 0, 0) >= 0;
 }
 
+static bool yama; /* names are heard */
+
 /*
- * At scope 1 Yama lets only ancestors look into a process, and whom that one names;
- * without Yama there is no such option.
+ * Names the supervisor to Yama, which at scope 1 lets only ancestors look into a process,
+ * and whom that one names; without Yama there is no such option.
  */
 int capsicum_name(long pid)
 {
-	supervisor = pid;
-	return capsicum_name_again();
+	long r = CALL2(SYS_prctl, PR_SET_PTRACER, pid);
+	if (r == 0)
+		yama = true;
+	return r == -EINVAL ? 0 : (int)r;
 }
 
-/* A child names whom its parent has named. */
-int capsicum_name_again(void)
+/* Takes a name back: another process may come to have the number. */
+void capsicum_name_nobody(void)
 {
-	long r = supervisor > 0 ? CALL2(SYS_prctl, PR_SET_PTRACER, supervisor) : 0;
-	return r == -EINVAL ? 0 : (int)r;
+	CALL2(SYS_prctl, PR_SET_PTRACER, 0);
+}
+
+/* Whether this process has a supervisor already, maybe its parent's. That one says which it is. */
+bool capsicum_join(void)
+{
+	long pid = request(REQUEST_SUPERVISOR, 0, 0, 0, 0);
+	if (pid > 0)
+		(void)capsicum_name(pid); /* what can't be read is refused */
+	return pid >= 0;
+}
+
+void capsicum_join_as_child(void)
+{
+	if (yama)
+		(void)capsicum_join();
 }
 
 /*

@@ -35,7 +35,11 @@ func Start() error {
 		fd.Close()
 		return err
 	}
-	return handOver(p, fd, pid)
+	if err := handOver(p, fd, pid); err != nil {
+		_ = name(0) // another process may come to have the number
+		return err
+	}
+	return nil
 }
 
 // handOver shows this process to its supervisor, and installs the filter once
@@ -62,8 +66,9 @@ func introduce(p *page, pid int) error {
 	return nil
 }
 
-// name names the supervisor to Yama, which at scope 1 lets only ancestors look into a
-// process, and whom that one names; without Yama there is no such option.
+// name names the supervisor, or with 0 nobody, to Yama, which at scope 1 lets only
+// ancestors look into a process, and whom that one names; without Yama there is no such
+// option.
 func name(pid int) error {
 	if err := unix.Prctl(unix.PR_SET_PTRACER, uintptr(pid), 0, 0, 0); err != nil && err != unix.EINVAL {
 		return fmt.Errorf("name the supervisor to Yama: %w", err)

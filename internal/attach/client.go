@@ -36,9 +36,15 @@ func ask(op request.Op, args ...uintptr) (uintptr, error) {
 	return n, err
 }
 
-// Supervised reports whether somebody answers this process's requests. Whom a parent
-// has named to Yama a child names again.
+// Supervised reports whether somebody answers this process's requests.
 func Supervised() bool {
+	_, err := ask(request.Supervisor)
+	return err == nil
+}
+
+// Join reports whether this process has a supervisor already, its parent's, and lets
+// that look into it.
+func Join() bool {
 	pid, err := ask(request.Supervisor)
 	if err == nil && pid != 0 {
 		_ = name(int(pid)) // what can't be read is refused

@@ -144,7 +144,7 @@ func uniform(pid int) error {
 		if !sys.SameFiles(pid, tid) {
 			return fmt.Errorf("thread %d has descriptors of its own: %w", tid, unix.EBUSY)
 		}
-		if err := sys.Seen(pid, tid); err != nil {
+		if err := sys.FiltersSee(pid, tid); err != nil {
 			return err
 		}
 	}

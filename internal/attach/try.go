@@ -50,7 +50,7 @@ func try() int {
 
 func tryForms() (roster.Form, error) {
 	var why error
-	if !Supervised() { // or somebody's who started us
+	if !Join() { // somebody's who started us
 		why = Start()
 	}
 	if why == nil {

@@ -2,6 +2,8 @@ package capmode
 
 import (
 	"errors"
+	"math"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/fdtable"
@@ -149,6 +151,12 @@ func (c *call) placeBelow(limit int, t *fdtable.Table, f *sys.FD, caps filecaps.
 		return 0, err
 	}
 	return n, c.put(t, f, caps, n, cloexec)
+}
+
+// openLimit is the caller's RLIMIT_NOFILE.
+func (c *call) openLimit() (int, error) {
+	n, err := c.OpenFiles(c.p.pid)
+	return int(min(n, math.MaxInt32)), err
 }
 
 // hasNumber fails with EMFILE if there is no free number that suits caps.

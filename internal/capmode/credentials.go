@@ -13,44 +13,55 @@ import (
 // it to the kernel to read the number again.
 func capabilitiesOf(c *call) supervisor.Result {
 	if !c.p.table.Mode() {
-		return supervisor.Continue(whoAsks)
+		return supervisor.Continue("outside capability mode nothing is refused")
 	}
-	raw, err := c.Bytes(c.Arg(0), 8)
+	header := unix.CapUserHeader{Pid: int32(c.TID())}
+	raw, err := c.Bytes(c.Arg(0), 4)
 	if err != nil {
 		return fail(err)
 	}
-	header := unix.CapUserHeader{Version: binary.NativeEndian.Uint32(raw), Pid: int32(c.TID())}
-	who := int32(binary.NativeEndian.Uint32(raw[4:]))
-	var data [2]unix.CapUserData
-	sets := data[:]
-	if header.Version == unix.LINUX_CAPABILITY_VERSION_1 {
-		sets = data[:1]
-	}
+	header.Version = binary.NativeEndian.Uint32(raw)
+	first := header.Version == unix.LINUX_CAPABILITY_VERSION_1
 	room := c.Arg(1)
-	if unix.Capget(&header, &data[0]) == unix.EINVAL { // a version that it does not know: it names one
-		if err := c.Write(c.Arg(0), binary.NativeEndian.AppendUint32(nil, header.Version)); err != nil || room == 0 {
+	// A version that the kernel does not know it answers with one that it knows.
+	err = unix.Capget(&header, nil)
+	if known := binary.NativeEndian.AppendUint32(nil, header.Version); string(known) != string(raw) {
+		if err := c.Write(c.Arg(0), known); err != nil || room == 0 {
 			return fail(err)
 		}
 		return supervisor.Errno(unix.EINVAL)
 	}
-	switch {
-	case room == 0:
-		return supervisor.Value(0)
-	case who < 0:
-		return supervisor.Errno(unix.EINVAL)
-	case who != 0 && !c.ownThread(int(who)):
-		return supervisor.Errno(eCapMode)
-	case who != 0:
-		header.Pid = who
-	}
-	if err := unix.Capget(&header, &data[0]); err != nil {
+	if err != nil || room == 0 {
 		return fail(err)
 	}
-	var out []byte
-	for _, set := range sets {
-		for _, word := range []uint32{set.Effective, set.Permitted, set.Inheritable} {
-			out = binary.NativeEndian.AppendUint32(out, word)
-		}
+	if raw, err = c.Bytes(c.Arg(0)+4, 4); err != nil {
+		return fail(err)
 	}
+	if who := int32(binary.NativeEndian.Uint32(raw)); who != 0 {
+		header.Pid = who
+	}
+	sets, err := c.ownCapabilities(&header)
+	if err != nil {
+		return fail(err)
+	}
+	if first {
+		sets = sets[:1]
+	}
+	out, _ := binary.Append(nil, binary.NativeEndian, sets)
 	return fail(c.Write(room, out))
+}
+
+// ownCapabilities returns the capabilities of the thread that header names, one of the
+// caller's process.
+func (c *call) ownCapabilities(header *unix.CapUserHeader) ([]unix.CapUserData, error) {
+	if header.Pid < 0 {
+		return nil, unix.EINVAL
+	}
+	var sets [2]unix.CapUserData
+	err := unix.Capget(header, &sets[0])
+	// After the look: the number was a thread's all the time if it still is.
+	if !c.ownThread(int(header.Pid)) {
+		return nil, eCapMode
+	}
+	return sets[:], err
 }

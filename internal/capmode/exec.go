@@ -80,7 +80,7 @@ func (c *call) leave(t *fdtable.Table, program int32, e *exec) supervisor.Result
 			e.closed = append(e.closed, fd)
 			continue
 		}
-		f, err := c.DupFull(int32(fd))
+		f, err := c.copyOf(int32(fd))
 		if errors.Is(err, unix.EACCES) {
 			// Nobody may look into the process, so there is no way back if the exec fails:
 			// the descriptor is closed then, too.

@@ -56,7 +56,7 @@ func requested(c *call) supervisor.Result {
 // t and closes the copy.
 func (c *call) held(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) {
 	s, limited := t.Slot(int(fd))
-	copied, err := c.DupFull(fd)
+	copied, err := c.copyOf(fd)
 	if errors.Is(err, unix.EACCES) && s.Parked {
 		err = unix.EBADF
 	}

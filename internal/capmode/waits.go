@@ -101,7 +101,7 @@ func (c *call) pollNow(t *fdtable.Table, raw []byte) supervisor.Result {
 }
 
 func (c *call) readiness(fd int32, events int16) (int16, error) {
-	f, err := c.DupFull(fd)
+	f, err := c.copyOf(fd)
 	if err == unix.EBADF {
 		return unix.POLLNVAL, nil
 	}

@@ -161,18 +161,24 @@ func (m Mem) open(flags int) (*sys.FD, error) {
 // openParents opens the memory of the caller's parent, if it is the caller's too: a
 // child that is about to execute a program has not named its supervisor to Yama, but
 // its parent has. Whether it is the same can be told once it is open: a process that
-// gets another memory does not get its old one back.
+// gets another memory does not get its old one back. One that is still there at the end
+// had its number all the time.
 func (m Mem) openParents(flags int) *sys.FD {
 	parent := sys.Parent(m.proc.Int(), m.tid)
-	if parent <= 1 {
+	if parent == 0 {
 		return nil
 	}
-	n, err := unix.Openat(m.proc.Int(), strconv.Itoa(parent)+"/mem", flags|unix.O_CLOEXEC, 0)
+	n, err := unix.Openat(m.proc.Int(), strconv.Itoa(parent), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
 	}
+	dir := sys.NewFD(n)
+	defer dir.Close()
+	if n, err = unix.Openat(dir.Int(), "mem", flags|unix.O_CLOEXEC, 0); err != nil {
+		return nil
+	}
 	f := sys.NewFD(n)
-	if !sys.SameMemory(m.tid, parent) {
+	if !sys.SameMemory(m.tid, parent) || unix.Faccessat(dir.Int(), "stat", unix.F_OK, 0) != nil {
 		f.Close()
 		return nil
 	}

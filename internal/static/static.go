@@ -159,7 +159,7 @@ func threadsSeen() error {
 	pid := unix.Getpid()
 	threads, err := sys.Threads(pid)
 	for _, tid := range threads {
-		if err := sys.Seen(pid, tid); err != nil {
+		if err := sys.FiltersSee(pid, tid); err != nil {
 			return err
 		}
 	}

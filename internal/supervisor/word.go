@@ -15,8 +15,7 @@ import (
 // fork, leaves alone at exec, and has not enforced since 2.4. The program does not set
 // it. Two have something to remember there, under the landlock engine both in one
 // process: which fork it comes from, in the lower bits, and its working directory. Each
-// leaves the other's alone, also where there is no other here: he may be the supervisor
-// of a sandbox around this one.
+// leaves the other's alone, and what else is there: the program may have set it before.
 const forkMask = 1<<fdtable.LabelBits - 1
 
 // ForkLabel reads which fork a process comes from, or its own last one. It tells which

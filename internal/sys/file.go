@@ -3,6 +3,7 @@ package sys
 import (
 	"bytes"
 	"io"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -102,4 +103,20 @@ func StatFields(stat []byte) []string {
 		return nil
 	}
 	return strings.Fields(string(stat[i+1:]))
+}
+
+// Parent returns the process that a process or thread is a child of, as the proc file
+// system of descriptor proc has it; 0 if it has none there.
+func Parent(proc, pid int) int {
+	const ppidField = 4 - 3
+	text, err := ReadFileAt(proc, strconv.Itoa(pid)+"/stat")
+	fields := StatFields(text)
+	if err != nil || len(fields) <= ppidField {
+		return 0
+	}
+	parent, err := strconv.Atoi(fields[ppidField])
+	if err != nil {
+		return 0
+	}
+	return parent
 }

@@ -1,10 +1,6 @@
 package sys
 
-import (
-	"strconv"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // What kcmp(2) compares.
 const (
@@ -37,20 +33,4 @@ func SameFiles(a, b int) bool {
 func kcmp(a, b, what, x, y int) (same bool, err unix.Errno) {
 	n, _, err := unix.RawSyscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), uintptr(what), uintptr(x), uintptr(y), 0)
 	return n == 0, err
-}
-
-// Parent returns the process that a process or thread is a child of, as the proc file
-// system of descriptor proc has it; 0 if it has none there.
-func Parent(proc, pid int) int {
-	const ppidField = 4 - 3
-	text, err := ReadFileAt(proc, strconv.Itoa(pid)+"/stat")
-	fields := StatFields(text)
-	if err != nil || len(fields) <= ppidField {
-		return 0
-	}
-	parent, err := strconv.Atoi(fields[ppidField])
-	if err != nil {
-		return 0
-	}
-	return parent
 }

@@ -25,12 +25,12 @@ func Threads(pid int) ([]int, error) {
 
 func tasks(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/task" }
 
-// Seen fails with EBUSY if thread tid of a process is one of the kernel's that carries
+// FiltersSee fails with EBUSY if thread tid of a process is one of the kernel's that carries
 // out what is written into the memory of an io_uring (IORING_SETUP_SQPOLL), so that no
 // filter sees a call. Other threads of the kernel's, which only finish what was submitted,
 // call themselves so; one that has not come to that yet is taken for the worst. It fails
 // too if a thread that has not ended can't be looked at.
-func Seen(pid, tid int) error {
+func FiltersSee(pid, tid int) error {
 	const flagsField, ioWorker = 9 - 3, 0x10 // PF_IO_WORKER
 	text, err := ReadFileAt(unix.AT_FDCWD, tasks(pid)+"/"+strconv.Itoa(tid)+"/stat")
 	if err == unix.ENOENT || err == unix.ESRCH {

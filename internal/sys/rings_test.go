@@ -69,7 +69,7 @@ func TestSameFiles(t *testing.T) {
 func TestSeen(t *testing.T) {
 	pid, gone := os.Getpid(), ended(t)
 	look := func(tid int, want error) {
-		if err := Seen(pid, tid); !errors.Is(err, want) {
+		if err := FiltersSee(pid, tid); !errors.Is(err, want) {
 			t.Errorf("thread %d: %v, want %v", tid, err, want)
 		}
 	}
