@@ -404,6 +404,7 @@ func TestSignalsDoNotDisturbInjection(t *testing.T) {
 					for !stop.Load() {
 						_ = unix.Tgkill(unix.Getpid(), tid, unix.SIGURG)
 						_ = unix.Tgkill(unix.Getpid(), tid, syscall.SIGIO)
+						time.Sleep(10 * time.Microsecond) // an emulated processor would do nothing else
 					}
 				}()
 			})

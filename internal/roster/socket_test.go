@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,14 +27,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serving answers from this process.
+// serving answers from this process, until the test ends.
 func serving(t *testing.T, list func() Answer) {
 	t.Helper()
 	s, err := Bind()
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { t.Error(Serve(s, list)) }()
+	ended := make(chan error)
+	go func() { ended <- Serve(s, list) }()
+	t.Cleanup(func() {
+		err := unix.Shutdown(s.Int(), unix.SHUT_RDWR)
+		if end := <-ended; err != nil || !errors.Is(end, unix.EINVAL) {
+			t.Errorf("%v; it ends with %v", err, end)
+		}
+	})
 	for range 500 {
 		if n, err := names(); err == nil && len(n) > 0 {
 			if answers, _ := ask(map[int]bool{os.Getpid(): true}); len(answers) > 0 {
@@ -75,8 +83,11 @@ func TestWhoIsTold(t *testing.T) {
 
 // TestSlowReader: one who does not read what he asked for keeps nobody from asking.
 func TestSlowReader(t *testing.T) {
-	long := Answer{}
-	for pid := range 50000 {
+	long, processes := Answer{}, 50000
+	if testing.Short() {
+		processes /= 10
+	}
+	for pid := range processes {
 		long.Served = append(long.Served, Served{PID: pid + 1})
 	}
 	serving(t, func() Answer { return long })

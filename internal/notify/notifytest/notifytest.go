@@ -9,6 +9,7 @@ package notifytest
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -234,7 +235,8 @@ func AsUser(t *testing.T, uid uint32, pattern string) {
 		}
 	}
 	// By descriptor: the user may not be able to reach the binary by name.
-	cmd := exec.Command("/proc/self/fd/3", "-test.v", "-test.run="+pattern, "-test.short="+strconv.FormatBool(testing.Short()))
+	cmd := exec.Command("/proc/self/fd/3", "-test.v", "-test.run="+pattern, "-test.short="+strconv.FormatBool(testing.Short()),
+		"-test.skip="+flag.Lookup("test.skip").Value.String())
 	cmd.ExtraFiles = []*os.File{exe}
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
