@@ -33,6 +33,7 @@ type Call struct {
 	mem notify.Mem
 
 	status *status // of the caller; nil until asked for
+	shares *bool   // whether its capabilities are about the same as ours; nil until asked for
 	task   *sys.FD // of the calling thread, where somebody keeps one
 	judged judged
 }

@@ -71,10 +71,15 @@ func (c *Call) as(who func(*status) *sys.Identity, f func() error) error {
 
 // sharesUserNamespace reports whether the caller's capabilities are about the same
 // things as this process's. Whoever makes a user namespace has all of them, about
-// nothing but that; here they would be about the machine.
+// nothing but that; here they would be about the machine. It is looked once for each
+// call: with the caller's credentials this thread may not look any more.
 func (c *Call) sharesUserNamespace() bool {
-	ns, err := namespace(c.Proc(), strconv.Itoa(c.TID()), "user")
-	return err == nil && ns == c.s.userns && c.Check() == nil
+	if c.shares == nil {
+		ns, err := namespace(c.Proc(), strconv.Itoa(c.TID()), "user")
+		shares := err == nil && ns == c.s.userns && c.Check() == nil
+		c.shares = &shares
+	}
+	return *c.shares
 }
 
 // Self returns the number by which the caller knows this process; 0 if it is in another
