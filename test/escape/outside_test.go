@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,6 +69,31 @@ func (o *outside) stop() {
 	o.stdin.Close()
 	_ = o.cmd.Process.Kill()
 	_ = o.cmd.Wait()
+}
+
+// lastSignal is delivered when all others that are pending have been.
+const lastSignal = syscall.Signal(64)
+
+// settle waits until the outside has noted all the datagrams and signals that were sent to it.
+func (o *outside) settle(st *stage) error {
+	name := st.in("s/dsock")
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("settled")); err != nil { // waits where the queue is full
+		return err
+	}
+	if err := o.cmd.Process.Signal(lastSignal); err != nil {
+		return fmt.Errorf("signal the outside: %w", err)
+	}
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if st.changed("s/m-settled") && st.signalled(strconv.Itoa(int(lastSignal))) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the outside has not noted what was sent to it: %w", os.ErrDeadlineExceeded)
 }
 
 // abstractName is the abstract name that belongs to tree.

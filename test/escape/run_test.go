@@ -180,6 +180,9 @@ func (a *attack) run(t *testing.T, st *stage, engine string) *outcome {
 		cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = false, true, true
 	}
 	err := cmd.Run()
+	if err := st.out.settle(st); err != nil {
+		t.Errorf("row %d %s as %s: %v", a.row, a.name, userName(st.uid), err)
+	}
 	resolve := func(name string) bool { return st.changed("s/m-" + name) }
 	if a.resolve != nil {
 		resolve = func(name string) bool { return a.resolve(st, name) }

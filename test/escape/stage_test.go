@@ -100,6 +100,7 @@ func newStage(t *testing.T, p *programs, uid int) *stage {
 		st.object(fmt.Sprintf("s/c-%d", i), "file")
 		st.object(fmt.Sprintf("r/c-%d", i), "file")
 	}
+	st.object("s/m-settled", "file")
 	st.copy(p.bad, "s/x", 0o755)
 	st.own()
 	st.out = startOutside(t, p, tree, uid)
