@@ -42,9 +42,10 @@ enum { STARTED, INTRODUCED, READY, INSTALLED, SERVING, FAILED };
 #define SHARED_FD 3 /* the supervisor's descriptor of the page */
 #define AWAY 4	    /* out of the way of 0 to 3, which may be closed */
 
-/* How long a supervisor may take, in looks of 20 ms. */
+/* How long a supervisor may take to get ready, in looks of 20 ms. */
 #define LOOK 20
 #define LOOKS (20 * 1000 / LOOK)
+#define FOR_EVER -1
 
 static void set(struct page *p, uint32_t state)
 {
@@ -52,16 +53,16 @@ static void set(struct page *p, uint32_t state)
 	capsicum_futex_wake((uint32_t *)&p->state);
 }
 
-static int await(struct page *p, uint32_t want, long pid)
+static int await(struct page *p, uint32_t want, long pid, int looks)
 {
-	for (int looks = 0; looks < LOOKS;) {
+	while (looks != 0) {
 		uint32_t now = atomic_load(&p->state);
 		if (now == FAILED)
 			return p->error > 0 ? -p->error : -EIO;
 		if (now >= want)
 			return 0;
-		if (capsicum_futex_wait((uint32_t *)&p->state, now, LOOK) == -ETIMEDOUT)
-			looks++;
+		if (capsicum_futex_wait((uint32_t *)&p->state, now, LOOK) == -ETIMEDOUT && looks > 0)
+			looks--;
 		if (atomic_load(&p->state) == now && !capsicum_alive(pid))
 			return -ESRCH;
 	}
@@ -221,16 +222,15 @@ static void close_unasked(int fd)
 static int hand_over(struct page *p, int fd, long pid)
 {
 	long r = capsicum_name(pid);
-	if (r < 0) {
-		close_unasked(fd);
-		return (int)r;
+	if (r == 0) {
+		set(p, INTRODUCED);
+		r = await(p, READY, pid, LOOKS);
 	}
-	set(p, INTRODUCED);
-	r = await(p, READY, pid);
 	close_unasked(fd);
 	if (r < 0) {
 		if (r == -ETIMEDOUT)
 			CALL2(SYS_kill, pid, SIGKILL); /* it would wait as long as we live */
+		(void)capsicum_name(0); /* it may be another process's number */
 		return (int)r;
 	}
 	uint32_t n = p->count;
@@ -240,9 +240,11 @@ static int hand_over(struct page *p, int fd, long pid)
 	long listener = capsicum_install_listener(p->code, (int)n);
 	p->listener = listener < 0 ? -1 : (int32_t)listener;
 	set(p, INSTALLED); /* without a listener it ends */
-	if (listener < 0)
+	if (listener < 0) {
+		(void)capsicum_name(0);
 		return (int)listener;
-	r = await(p, SERVING, pid);
+	}
+	r = await(p, SERVING, pid, FOR_EVER);
 	close_unasked((int)listener);
 	return (int)r; /* whatever asks fails from now on; there is no way back */
 }
@@ -254,7 +256,10 @@ static bool fits(void)
 	return CALL4(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) == 0 && limit.rlim_cur >= sizeof(struct page);
 }
 
-/* After an error nothing has changed, or everything that would be asked is refused. */
+/*
+ * After an error nothing has changed, but that nobody is named to Yama any more; or
+ * everything that would be asked is refused.
+ */
 int capsicum_attach(void)
 {
 	if (!fits())
@@ -279,8 +284,6 @@ int capsicum_attach(void)
 		close_unasked(fd);
 	} else {
 		r = hand_over(p, fd, pid);
-		if (r < 0)
-			capsicum_name_nobody();
 	}
 	munmap(p, sizeof *p);
 	errno = before;

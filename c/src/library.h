@@ -72,7 +72,6 @@ bool capsicum_is_procdesc(int fd);
 /* supervised.c */
 bool capsicum_supervised(void);
 int capsicum_name(long pid);
-void capsicum_name_nobody(void);
 bool capsicum_join(void);
 void capsicum_join_as_child(void);
 int capsicum_supervised_enter(void);

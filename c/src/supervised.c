@@ -52,8 +52,8 @@ bool capsicum_supervised(void)
 static bool yama; /* names are heard */
 
 /*
- * Names the supervisor to Yama, which at scope 1 lets only ancestors look into a process,
- * and whom that one names; without Yama there is no such option.
+ * Names the supervisor, or with 0 nobody, to Yama, which at scope 1 lets only ancestors
+ * look into a process, and whom that one names; without Yama there is no such option.
  */
 int capsicum_name(long pid)
 {
@@ -61,12 +61,6 @@ int capsicum_name(long pid)
 	if (r == 0)
 		yama = true;
 	return r == -EINVAL ? 0 : (int)r;
-}
-
-/* Takes a name back: another process may come to have the number. */
-void capsicum_name_nobody(void)
-{
-	CALL2(SYS_prctl, PR_SET_PTRACER, 0);
 }
 
 /* Whether this process has a supervisor already, maybe its parent's. That one says which it is. */

@@ -7,6 +7,7 @@
 package attach
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -19,8 +20,9 @@ import (
 	"github.com/capsicum-go/capsicum/internal/sys"
 )
 
-// Start attaches a supervisor to this process, with all its threads. After an
-// error nothing has changed. It must not be called twice at a time.
+// Start attaches a supervisor to this process, with all its threads. After an error
+// nothing has changed, but that nobody is named to Yama any more; or everything that would
+// be asked is refused. It must not be called twice at a time.
 func Start() error {
 	if Supervised() {
 		return fmt.Errorf("start a second supervisor: %w", unix.EBUSY)
@@ -35,11 +37,7 @@ func Start() error {
 		fd.Close()
 		return err
 	}
-	if err := handOver(p, fd, pid); err != nil {
-		_ = name(0) // another process may come to have the number
-		return err
-	}
-	return nil
+	return handOver(p, fd, pid)
 }
 
 // handOver shows this process to its supervisor, and installs the filter once
@@ -52,7 +50,7 @@ func handOver(p *page, fd *sys.FD, pid int) error {
 	}
 	fd.Close()
 	if err != nil {
-		return fmt.Errorf("start the supervisor: %w", err)
+		return errors.Join(fmt.Errorf("start the supervisor: %w", err), name(0)) // it may be another process's number
 	}
 	return install(p, alive)
 }
@@ -85,7 +83,7 @@ func install(p *page, alive func() bool) error {
 	if err != nil {
 		p.listener = -1
 		p.set(stateInstalled) // it ends
-		return err
+		return errors.Join(err, name(0))
 	}
 	p.listener = int32(listener)
 	p.set(stateInstalled)

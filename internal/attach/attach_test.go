@@ -66,8 +66,17 @@ func TestCases(t *testing.T) {
 }
 
 func runCase(t *testing.T, name string, cred *syscall.Credential) {
+	// What a case makes it may be unable to remove in the end.
+	dir, err := os.MkdirTemp("", "attach")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), caseEnv+"="+name)
+	cmd.Env = append(os.Environ(), caseEnv+"="+name, "TMPDIR="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Setpgid: true}
 	timer := time.AfterFunc(time.Minute, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
 	defer timer.Stop()
@@ -360,11 +369,10 @@ func anotherUser() error {
 	if os.Geteuid() != 0 {
 		return nil // nobody else can
 	}
-	dir, err := os.MkdirTemp("", "attach")
+	dir, err := os.MkdirTemp("", "case")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	for name, mode := range map[string]os.FileMode{"secret": 0o600, "public": 0o644} {
 		if err := os.WriteFile(dir+"/"+name, nil, mode); err != nil {
 			return err

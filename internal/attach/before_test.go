@@ -77,8 +77,7 @@ func polledRing() error {
 	return want("start", Start(), unix.EBUSY)
 }
 
-// othersWord: where labels of forks are kept, a supervisor around this one may keep
-// something above them.
+// othersWord: where labels of forks are kept, something else may be kept above them.
 func othersWord() error {
 	const others = 1 << 40
 	word := func() (uint64, error) {
@@ -117,11 +116,10 @@ func laterNamespace() error {
 	if os.Geteuid() != 0 {
 		return nil // whose supervisor has none to lend
 	}
-	dir, err := os.MkdirTemp("", "attach")
+	dir, err := os.MkdirTemp("", "case")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	if err := errors.Join(os.WriteFile(dir+"/secret", nil, 0o600), os.Chmod(dir, 0o755)); err != nil {
 		return err
 	}
@@ -185,11 +183,10 @@ func setUserID() error {
 	if os.Geteuid() != 0 {
 		return nil // nobody else can make one
 	}
-	dir, err := os.MkdirTemp("", "attach")
+	dir, err := os.MkdirTemp("", "case")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
 		return err
