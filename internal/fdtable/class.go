@@ -162,7 +162,7 @@ func (h *hint) search(first, step, limit int, eager bool, free func(int) (ok, fo
 // after they came free.
 func (t *Table) Choose(caps filecaps.Caps, taken func(int) bool, limit int) (fd int, ok bool) {
 	free := func(fd int) (ok, foreign bool) {
-		if t.shared().slots.get(fd) != nil {
+		if t.files.slots.get(fd) != nil {
 			return false, false
 		}
 		// What does not fit these caps may fit others, so it counts as foreign too.
@@ -174,14 +174,14 @@ func (t *Table) Choose(caps filecaps.Caps, taken func(int) bool, limit int) (fd 
 				continue
 			}
 			for i, r := range Chosen {
-				if fd, ok := t.shared().hints[i][c].search(r.First+int(c), classes, min(limit, r.Last+1), eager, free); ok {
+				if fd, ok := t.files.hints[i][c].search(r.First+int(c), classes, min(limit, r.Last+1), eager, free); ok {
 					return fd, true
 				}
 			}
 		}
 		// On all others every call asks.
 		for i, r := range unchosen {
-			if fd, ok := t.shared().plain[i].search(r.First, 1, min(limit, r.Last+1), eager, free); ok {
+			if fd, ok := t.files.plain[i].search(r.First, 1, min(limit, r.Last+1), eager, free); ok {
 				return fd, true
 			}
 		}

@@ -117,7 +117,7 @@ func (f *filters) passes(fd int) filecaps.Caps {
 // in the process and Drop after it is gone, under one lock, so that no fork sees
 // the descriptor without its limit.
 type Table struct {
-	files   atomic.Pointer[files]
+	files   *files
 	filters *filters
 	mode    atomic.Bool
 	before  atomic.Int64 // how many filters the process had before it entered, and its children then
@@ -126,27 +126,15 @@ type Table struct {
 	newest  *fork  // its last fork, until all children with its label were seen; guarded by Tables.mu
 }
 
-// shared returns the table's files, whose lock the caller holds.
-func (t *Table) shared() *files { return t.files.Load() }
-
 // Lock locks the table for all who share it.
-func (t *Table) Lock() {
-	for {
-		f := t.files.Load()
-		f.mu.Lock()
-		if t.files.Load() == f {
-			return
-		}
-		f.mu.Unlock() // an exec has given the process a table of its own
-	}
-}
+func (t *Table) Lock() { t.files.mu.Lock() }
 
 // Unlock undoes [Table.Lock].
-func (t *Table) Unlock() { t.files.Load().mu.Unlock() }
+func (t *Table) Unlock() { t.files.mu.Unlock() }
 
 // Get returns what descriptor fd permits; false if it is unlimited.
 func (t *Table) Get(fd int) (filecaps.Caps, bool) {
-	if s := t.shared().slots.get(fd); s != nil {
+	if s := t.files.slots.get(fd); s != nil {
 		return s.Caps, true
 	}
 	return filecaps.Full(), false
@@ -154,7 +142,7 @@ func (t *Table) Get(fd int) (filecaps.Caps, bool) {
 
 // Slot returns the slot of fd; false if it is unlimited.
 func (t *Table) Slot(fd int) (Slot, bool) {
-	if s := t.shared().slots.get(fd); s != nil {
+	if s := t.files.slots.get(fd); s != nil {
 		return *s, true
 	}
 	return Slot{}, false
@@ -163,7 +151,7 @@ func (t *Table) Slot(fd int) (Slot, bool) {
 // Put makes fd limited, replacing what was there. A slot that limits nothing is
 // dropped. The number is not negative.
 func (t *Table) Put(fd int, s Slot) {
-	f := t.shared()
+	f := t.files
 	if !s.Pending {
 		s.Before = filecaps.Caps{}
 		if s.Caps.IsFull() {
@@ -181,11 +169,11 @@ func (t *Table) Put(fd int, s Slot) {
 }
 
 // Pending reports whether the filter of any limit is not stacked yet.
-func (t *Table) Pending() bool { return len(t.shared().pending) > 0 }
+func (t *Table) Pending() bool { return len(t.files.pending) > 0 }
 
 // Drop makes fd unlimited: it was closed, or is another file.
 func (t *Table) Drop(fd int) {
-	f := t.shared()
+	f := t.files
 	if f.slots.get(fd) == nil {
 		return
 	}
@@ -194,19 +182,12 @@ func (t *Table) Drop(fd int) {
 	f.cameFree(fd)
 }
 
-// DropRange drops the numbers from lo to hi, both included.
-func (t *Table) DropRange(lo, hi int) {
-	for fd := range t.Limited(lo, hi) {
-		t.Drop(fd)
-	}
-}
-
 // Limited iterates over the slots of the numbers from lo to hi, both included, in
 // order. The table may be changed meanwhile.
 func (t *Table) Limited(lo, hi int) iter.Seq2[int, Slot] {
 	return func(yield func(int, Slot) bool) {
-		for fd := t.shared().slots.next(lo); fd >= 0 && fd <= hi; fd = t.shared().slots.next(fd + 1) {
-			if !yield(fd, *t.shared().slots.get(fd)) || fd == math.MaxInt {
+		for fd := t.files.slots.next(lo); fd >= 0 && fd <= hi; fd = t.files.slots.next(fd + 1) {
+			if !yield(fd, *t.files.slots.get(fd)) || fd == math.MaxInt {
 				return
 			}
 		}
@@ -214,7 +195,7 @@ func (t *Table) Limited(lo, hi int) iter.Seq2[int, Slot] {
 }
 
 // Len returns the number of slots.
-func (t *Table) Len() int { return t.shared().slots.n }
+func (t *Table) Len() int { return t.files.slots.n }
 
 // Passes returns what the kernel lets pass on number fd in this process without
 // asking. It may say more than is so, never less: where several calls need one
@@ -238,7 +219,7 @@ func (t *Table) Stack(fd int, caps filecaps.Caps) {
 // that shares the table, if what these say of their filters is true. For another
 // descriptor that is not enough; see [Suits].
 func (t *Table) Fits(fd int, caps filecaps.Caps) bool {
-	for f := range t.shared().sharers {
+	for f := range t.files.sharers {
 		if !caps.Contains(f.passes(fd)) {
 			return false
 		}
@@ -256,7 +237,7 @@ func Suits(fd int, caps filecaps.Caps) bool { return caps.Contains(unstacked(fd)
 // shares the table.
 func (t *Table) Stacked(fd int) filecaps.Caps {
 	caps := filecaps.Full()
-	for f := range t.shared().sharers {
+	for f := range t.files.sharers {
 		if s := f.stacked.get(fd); s != nil {
 			caps = caps.Intersect(*s)
 		}
@@ -268,7 +249,7 @@ func (t *Table) Stacked(fd int) filecaps.Caps {
 // are stacked on in any process that shares the table.
 func (t *Table) StackedIn(lo, hi int) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		for f := range t.shared().sharers {
+		for f := range t.files.sharers {
 			for fd := f.stacked.next(lo); fd >= 0 && fd <= hi; fd = f.stacked.next(fd + 1) {
 				if !yield(fd) || fd == math.MaxInt {
 					return
@@ -281,7 +262,7 @@ func (t *Table) StackedIn(lo, hi int) iter.Seq[int] {
 // Exact reports whether caps suits number fd and no stacked filter refuses there
 // what caps permits.
 func (t *Table) Exact(fd int, caps filecaps.Caps) bool {
-	for f := range t.shared().sharers {
+	for f := range t.files.sharers {
 		if s := f.stacked.get(fd); s != nil && !s.Contains(caps) {
 			return false
 		}
@@ -291,10 +272,10 @@ func (t *Table) Exact(fd int, caps filecaps.Caps) bool {
 
 // Shared reports whether other processes use this descriptor table, or children
 // to be will. Their filters differ.
-func (t *Table) Shared() bool { return len(t.shared().sharers) > 1 }
+func (t *Table) Shared() bool { return len(t.files.sharers) > 1 }
 
 // SharesWith reports whether o is about the same descriptor table. It needs no lock.
-func (t *Table) SharesWith(o *Table) bool { return t.shared() == o.shared() }
+func (t *Table) SharesWith(o *Table) bool { return t.files == o.files }
 
 // Mode reports whether the process is in capability mode. It needs no lock.
 func (t *Table) Mode() bool { return t.mode.Load() }

@@ -122,14 +122,6 @@ func (r *run) actions() map[string]func(*rapid.T) {
 			table.Unlock()
 			delete(r.models[pid].slots, fd)
 		},
-		"drop range": func(t *rapid.T) {
-			pid, lo, hi := r.pid(t), drawFD.Draw(t, "lo"), drawFD.Draw(t, "hi")
-			table := r.ts.Of(pid)
-			table.Lock()
-			table.DropRange(lo, hi)
-			table.Unlock()
-			maps.DeleteFunc(r.models[pid].slots, func(fd int, _ Slot) bool { return lo <= fd && fd <= hi })
-		},
 		"enter": func(t *rapid.T) {
 			pid := r.pid(t)
 			r.ts.Of(pid).Enter(1)
@@ -139,7 +131,6 @@ func (r *run) actions() map[string]func(*rapid.T) {
 		"join":  r.join,
 		"born":  r.born,
 		"again": r.again,
-		"exec":  r.exec,
 		"exit": func(t *rapid.T) {
 			pid := r.pid(t)
 			if len(r.models) > 1 {
@@ -173,7 +164,7 @@ func (r *run) join(t *rapid.T) {
 	switch {
 	case fk == nil || fk.awaited == 0:
 		want = ErrSeen
-	case fk.share != share || table.newest.files != table.shared(): // or it has executed
+	case fk.share != share:
 		want = ErrUnlike
 	}
 	if err := r.ts.Join(table, share); err != want {
@@ -232,28 +223,6 @@ func (r *run) again(t *rapid.T) {
 	if same, err := r.ts.Born(table.label, pid, 2); err != nil || same != table {
 		t.Fatalf("born again: %p %v, want %p", same, err, table)
 	}
-}
-
-func (r *run) exec(t *rapid.T) {
-	pid, fd := r.pid(t), drawFD.Draw(t, "fd")
-	m := r.models[pid]
-	own := &modelTable{slots: m.slots, mode: m.mode, forks: m.forks}
-	if table := r.ts.Of(pid); table.Shared() {
-		own.slots, own.forks = map[int]Slot{}, new([]*modelFork)
-		for n, s := range m.slots {
-			if s.Pending {
-				s = Slot{Caps: s.Before, ID: s.ID, Also: s.Also}
-			}
-			if !s.Caps.IsFull() {
-				own.slots[n] = s
-			}
-		}
-	}
-	// Forks that are under way know the old model by its mode and its slots, which
-	// an exec leaves as they are.
-	r.models[pid] = own
-	r.ts.Exec(pid, []int{fd})
-	delete(own.slots, fd)
 }
 
 func (r *run) check(t *rapid.T) {
@@ -316,7 +285,7 @@ func TestJournal(t *testing.T) {
 				t.Errorf("order %v: child %d: 20 permits %v", order, i, got.Rights)
 			}
 		}
-		if parent.shared().journal != nil {
+		if parent.files.journal != nil {
 			t.Errorf("order %v: the journal is not empty", order)
 		}
 	}

@@ -8,7 +8,6 @@ type fork struct {
 	label   uint64
 	awaited int // children with the label that have not been seen; guarded by Tables.mu
 	parent  *Table
-	files   *files // the parent's at the fork
 
 	share   bool
 	bound   bool      // the parent was, at the fork
@@ -42,8 +41,8 @@ func (fk *fork) note(fd int, s Slot) {
 
 // begin makes a fork of t, whose lock is held, and enters it into the journal.
 func (t *Table) begin(share bool) *fork {
-	f := t.shared()
-	fk := &fork{parent: t, files: f, share: share, bound: t.Bound(), filters: &filters{stacked: t.filters.stacked.snapshot()}}
+	f := t.files
+	fk := &fork{parent: t, share: share, bound: t.Bound(), filters: &filters{stacked: t.filters.stacked.snapshot()}}
 	if share {
 		f.sharers[fk.filters] = struct{}{}
 	} else {
@@ -69,19 +68,19 @@ func (f *files) forChild() cow[Slot] {
 	return slots
 }
 
-// child makes a process of fk. The lock of fk.files is held.
+// child makes a process of fk. The lock of fk.parent.files is held.
 func (fk *fork) child() *Table {
 	t := &Table{filters: &filters{stacked: fk.filters.stacked.snapshot()}}
-	f := fk.files
+	f := fk.parent.files
 	if !fk.share {
 		f = newFiles(fk.copied())
 	}
 	f.sharers[t.filters] = struct{}{}
-	t.files.Store(f)
+	t.files = f
 	return t
 }
 
-// copied is what the child has in a table of its own. The lock of fk.files is held.
+// copied is what the child has in a table of its own. The lock of fk.parent.files is held.
 func (fk *fork) copied() cow[Slot] {
 	slots := fk.slots.snapshot()
 	for ; fk != nil; fk = fk.newer {
@@ -98,7 +97,7 @@ func (fk *fork) copied() cow[Slot] {
 // forget takes fk out of the journal: no child of it will be seen. Its own period
 // becomes part of the older fork's.
 func (fk *fork) forget() {
-	f := fk.files
+	f := fk.parent.files
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fk.gone {

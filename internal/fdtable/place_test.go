@@ -118,14 +118,6 @@ func TestSharedFilters(t *testing.T) {
 	if _, limited := child.Get(600); !limited {
 		t.Error("the table is not shared")
 	}
-	ts.Exec(2, nil)
-	parent.Drop(600)
-	if _, limited := child.Get(600); !limited {
-		t.Error("the table is shared after an exec")
-	}
-	if child.Shared() {
-		t.Error("a table of one's own is shared")
-	}
 }
 
 func TestChoose(t *testing.T) {

@@ -46,7 +46,7 @@ func (ts *Tables) Attach(pid int) *Table {
 	t := &Table{filters: &filters{}}
 	f := newFiles(cow[Slot]{})
 	f.sharers[t.filters] = struct{}{}
-	t.files.Store(f)
+	t.files = f
 	ts.bind(pid, t)
 	return t
 }
@@ -101,8 +101,8 @@ func (ts *Tables) Fork(parent *Table, share bool) (label uint64) {
 // with the label of its last fork. That is good for every later child: what was put
 // meanwhile is noted for it, so that it has too few rights rather than too many. It
 // fails with [ErrSeen] if every child with that label is there, so that there may be
-// another label; and with [ErrUnlike] if the label is of a fork of the other kind, or
-// of a table that the process has no more, or is forgotten.
+// another label; and with [ErrUnlike] if the label is of a fork of the other kind, or is
+// forgotten.
 func (ts *Tables) Join(parent *Table, share bool) error {
 	parent.Lock()
 	defer parent.Unlock()
@@ -112,7 +112,7 @@ func (ts *Tables) Join(parent *Table, share bool) error {
 	switch {
 	case fk == nil:
 		return ErrSeen
-	case fk.share != share || fk.files != parent.shared() || ts.forks[fk.label] != fk:
+	case fk.share != share || ts.forks[fk.label] != fk:
 		return ErrUnlike
 	}
 	fk.awaited++
@@ -155,16 +155,16 @@ func (ts *Tables) Born(label uint64, pid, filters int) (*Table, error) {
 	if fk == nil {
 		return nil, unknown
 	}
-	fk.files.mu.Lock()
+	fk.parent.files.mu.Lock()
 	if fk.gone {
-		fk.files.mu.Unlock()
+		fk.parent.files.mu.Unlock()
 		if t := ts.Of(pid); t != nil && t.label == label {
 			return t, nil // another caller was faster, and other births after it
 		}
 		return nil, unknown
 	}
 	t := fk.child()
-	fk.files.mu.Unlock()
+	fk.parent.files.mu.Unlock()
 	t.label = label
 	if fk.bound {
 		t.Bind()
@@ -219,7 +219,7 @@ func (ts *Tables) seen(fk *fork) {
 // can still be born.
 func (ts *Tables) end(t *Table) {
 	t.Lock()
-	delete(t.shared().sharers, t.filters)
+	delete(t.files.sharers, t.filters)
 	t.Unlock()
 }
 
@@ -231,31 +231,5 @@ func (ts *Tables) Exit(pid int) {
 	ts.mu.Unlock()
 	if t != nil {
 		ts.end(t)
-	}
-}
-
-// Unshare gives a process a descriptor table of its own, as unshare(CLONE_FILES)
-// does.
-func (ts *Tables) Unshare(pid int) { ts.Exec(pid, nil) }
-
-// Exec says that a process has executed a program: it has a descriptor table of its
-// own, and the numbers in closed were closed. Mode and filters stay.
-func (ts *Tables) Exec(pid int, closed []int) {
-	t := ts.Of(pid)
-	if t == nil {
-		return
-	}
-	t.Lock()
-	defer t.Unlock()
-	if f := t.shared(); t.Shared() {
-		own := newFiles(f.forChild())
-		own.mu.Lock()
-		delete(f.sharers, t.filters)
-		own.sharers[t.filters] = struct{}{}
-		t.files.Store(own)
-		f.mu.Unlock()
-	}
-	for _, fd := range closed {
-		t.Drop(fd)
 	}
 }

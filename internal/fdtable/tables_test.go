@@ -89,7 +89,7 @@ func TestOrphans(t *testing.T) {
 	if _, limited := child.Get(5); !limited || !child.Mode() {
 		t.Error("the orphan has more than its parent")
 	}
-	if len(ts.forks) != 0 || ts.unborn.Len() != 0 || parent.shared().journal != nil {
+	if len(ts.forks) != 0 || ts.unborn.Len() != 0 || parent.files.journal != nil {
 		t.Errorf("%d forks of the dead are kept", len(ts.forks))
 	}
 	if ts.Of(1) != nil {
@@ -114,7 +114,7 @@ func TestNumberAgain(t *testing.T) {
 	ts.Exit(8)
 	parent.Lock()
 	defer parent.Unlock()
-	if got := len(parent.shared().sharers); got != 1 { // itself
+	if got := len(parent.files.sharers); got != 1 { // itself
 		t.Errorf("%d share the table", got)
 	}
 }
@@ -152,9 +152,6 @@ func TestRaces(t *testing.T) {
 					t.Errorf("process %d has %v", pid, got.Rights)
 				}
 				child.Unlock()
-				if i%2 == 0 {
-					ts.Exec(pid, []int{512})
-				}
 				ts.Exit(pid)
 			}
 		})

@@ -38,12 +38,12 @@ func (fk *fork) unborn(most int) (Unborn, bool) {
 	if fk.parent.Mode() {
 		u.Free = int(fk.parent.before.Load())
 	}
-	fk.files.mu.Lock()
-	defer fk.files.mu.Unlock()
+	fk.parent.files.mu.Lock()
+	defer fk.parent.files.mu.Unlock()
 	if fk.gone {
 		return u, false
 	}
-	now := fk.files.slots
+	now := fk.parent.files.slots
 	if !fk.share {
 		now = fk.copied()
 	}
