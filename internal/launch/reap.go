@@ -12,9 +12,7 @@ func (sb *sandbox) reap() int {
 		case err == unix.EINTR:
 			continue
 		case err != nil: // ECHILD: every process has ended
-			if sb.lingering.Load() {
-				sb.engine.destroy() // the front has left that to us
-			}
+			sb.destroy() // of an engine whose sandbox is more than processes
 			return 0
 		case pid != sb.pid:
 			continue // an orphan
@@ -33,7 +31,7 @@ func (sb *sandbox) reap() int {
 			return 0
 		}
 		if sent != nil && !sb.lingering.Load() {
-			sb.engine.destroy()
+			sb.destroy()
 			return exitRefused
 		}
 	}
@@ -42,9 +40,11 @@ func (sb *sandbox) reap() int {
 // end is the end of the program, and of the sandbox unless it lingers. The
 // front may go away from here on.
 func (sb *sandbox) end() {
-	if sb.setup.Linger {
-		sb.lingering.Store(true)
+	if !sb.setup.Linger {
+		sb.destroy()
 		return
 	}
-	sb.engine.destroy()
+	sb.ending.Lock() // the program may have been ended by who destroys everything
+	sb.lingering.Store(true)
+	sb.ending.Unlock()
 }

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -116,11 +117,19 @@ type sandbox struct {
 	asked  chan *sys.FD // a socket of package roster, if there is one
 
 	lingering atomic.Bool // the program has ended, and its orphans may go on
+	ending    sync.Mutex  // locked for good by who destroys everything
+}
+
+// destroy ends the sandbox. Only who comes first returns, to say why and to end this
+// process: nobody does that in the middle of it.
+func (sb *sandbox) destroy() {
+	sb.ending.Lock()
+	sb.engine.destroy()
 }
 
 // refuse ends everything and reports why.
 func (sb *sandbox) refuse(err error) int {
-	sb.engine.destroy()
+	sb.destroy()
 	return sb.orders.refuse(err)
 }
 
@@ -181,6 +190,6 @@ func (sb *sandbox) watch() {
 
 // abandon ends the sandbox without anybody to tell.
 func (sb *sandbox) abandon() {
-	sb.engine.destroy()
+	sb.destroy()
 	unix.Exit(exitRefused)
 }
