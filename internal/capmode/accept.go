@@ -2,6 +2,7 @@ package capmode
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -74,11 +75,7 @@ func (c *call) nextConnection(f *sys.FD, flags int) (*sys.FD, error) {
 // the pin of this thread is dropped. Only the kernel may still give it away, when it has
 // no lower one left.
 func (c *call) reserve(t *fdtable.Table, caps filecaps.Caps) (int, error) {
-	limit, err := c.openLimit()
-	if err != nil {
-		return 0, err
-	}
-	n, err := c.number(limit, t, caps, 0)
+	n, err := c.anyNumber(t, caps)
 	if err == nil {
 		c.p.pins.set(c.TID(), &continued{pin: only(int32(n)), call: c.Name})
 	}
@@ -86,8 +83,9 @@ func (c *call) reserve(t *fdtable.Table, caps filecaps.Caps) (int, error) {
 }
 
 // giveReserved puts f, which permits caps, under number n, or under another where the
-// kernel has given that away. If there is none left it waits for one: what was accepted
-// can't be put back into the queue, and the kernel would have kept a number for it.
+// kernel has given that away. If there is none left it waits for one, as long as somebody
+// does, whatever signals come: what was accepted can't be put back into the queue, and the
+// kernel would have kept a number for it.
 func (c *call) giveReserved(t *fdtable.Table, f *sys.FD, caps filecaps.Caps, n int, cloexec bool) (int, error) {
 	c.p.pins.drop(c.TID())
 	if !c.IsOpen(int32(n)) {
@@ -100,11 +98,10 @@ func (c *call) giveReserved(t *fdtable.Table, f *sys.FD, caps filecaps.Caps, n i
 		if !errors.Is(err, unix.EMFILE) {
 			return n, err
 		}
-		const pause = 10 // ms
 		t.Unlock()
-		err = c.Blocking(func() error { _, err := unix.Poll(nil, pause); return err })
+		time.Sleep(10 * time.Millisecond)
 		t.Lock()
-		if err != nil {
+		if err := c.Check(); err != nil {
 			return 0, err
 		}
 	}

@@ -12,8 +12,8 @@ import (
 
 // How far up somebody is looked for who has a descriptor, too, and among how many of his.
 const (
-	generations = 8
-	most        = 1 << 12
+	generations  = 8
+	lendersLimit = 1 << 12
 )
 
 // copyOf is [supervisor.Call.DupFull]. A program that knows nothing of its supervisor
@@ -39,51 +39,44 @@ func (c *call) copyOf(fd int32) (*sys.FD, error) {
 }
 
 // borrow copies the caller's descriptor fd from a process that has it too, under
-// whatever number, most often the same. Nothing else can be got: the copy is compared,
-// whoever that is.
+// whatever number, most often the same. It is compared before, as a copy of anything
+// else would keep that open for a moment, and again when it is there.
 func (c *call) borrow(pid int, fd int32) *sys.FD {
+	same, err := sys.SameFile(pid, int(fd), c.TID(), int(fd))
+	if err == unix.EPERM {
+		return nil
+	}
+	num := int(fd)
+	if !same {
+		if num = c.sameAmong(pid, fd); num < 0 {
+			return nil
+		}
+	}
 	n, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil
 	}
 	lender := sys.NewFD(n)
 	defer lender.Close()
-	same, err := c.compared(lender, int(fd), fd)
-	if same != nil || err == unix.EPERM {
-		return same
+	if n, err = unix.PidfdGetfd(lender.Int(), num, 0); err != nil {
+		return nil
 	}
-	for _, num := range c.numbers(pid) {
-		if !sys.SameFile(pid, num, c.TID(), int(fd)) {
-			continue
-		}
-		if same, _ := c.compared(lender, num, fd); same != nil {
-			return same
-		}
+	f := sys.NewFD(n)
+	if same, _ := sys.SameFile(os.Getpid(), n, c.TID(), int(fd)); same && c.Check() == nil {
+		return f
 	}
+	f.Close()
 	return nil
 }
 
-// compared copies the lender's descriptor num, if it is the caller's fd.
-func (c *call) compared(lender *sys.FD, num int, fd int32) (*sys.FD, error) {
-	n, err := unix.PidfdGetfd(lender.Int(), num, 0)
-	if err != nil {
-		return nil, err
-	}
-	f := sys.NewFD(n)
-	if sys.SameFile(os.Getpid(), n, c.TID(), int(fd)) && c.Check() == nil {
-		return f, nil
-	}
-	return nil, f.Close()
-}
-
-// numbers lists the descriptors of a process, not more than most.
-func (c *call) numbers(pid int) []int {
-	names, _ := sys.ListAt(c.Proc().Int(), strconv.Itoa(pid)+"/fd")
-	list := make([]int, 0, min(len(names), most))
-	for _, name := range names[:min(len(names), most)] {
-		if num, err := strconv.Atoi(name); err == nil {
-			list = append(list, num)
+// sameAmong returns the number under which a process has the caller's fd, -1 if it has
+// not, or has too many.
+func (c *call) sameAmong(pid int, fd int32) int {
+	numbers, _ := sys.NumbersAt(c.Proc().Int(), strconv.Itoa(pid)+"/fd")
+	for _, num := range numbers[:min(len(numbers), lendersLimit)] {
+		if same, _ := sys.SameFile(pid, num, c.TID(), int(fd)); same {
+			return num
 		}
 	}
-	return list
+	return -1
 }

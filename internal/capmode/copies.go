@@ -159,15 +159,23 @@ func (c *call) openLimit() (int, error) {
 	return int(min(n, math.MaxInt32)), err
 }
 
-// hasNumber fails with EMFILE if there is no free number that suits caps.
-func (c *call) hasNumber(caps filecaps.Caps) error {
+// anyNumber returns a free number that suits caps; EMFILE if there is none.
+func (c *call) anyNumber(t *fdtable.Table, caps filecaps.Caps) (int, error) {
 	limit, err := c.openLimit()
 	if err != nil {
-		return err
+		return 0, err
+	}
+	return c.number(limit, t, caps, 0)
+}
+
+// hasNumber fails with EMFILE if there is no free number that suits caps.
+func (c *call) hasNumber(caps filecaps.Caps) error {
+	if caps.IsFull() {
+		return c.HasNumber() // the kernel chooses
 	}
 	t := c.table()
 	defer t.Unlock()
-	_, err = c.number(limit, t, caps, 0)
+	_, err := c.anyNumber(t, caps)
 	return err
 }
 

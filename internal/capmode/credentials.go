@@ -57,10 +57,14 @@ func (c *call) ownCapabilities(header *unix.CapUserHeader) ([]unix.CapUserData, 
 	if header.Pid < 0 {
 		return nil, unix.EINVAL
 	}
+	// Before the look and after: in between the number would have to change hands twice.
+	pid := int(header.Pid)
+	if !c.ownThread(pid) {
+		return nil, eCapMode
+	}
 	var sets [2]unix.CapUserData
 	err := unix.Capget(header, &sets[0])
-	// After the look: the number was a thread's all the time if it still is.
-	if !c.ownThread(int(header.Pid)) {
+	if !c.ownThread(pid) {
 		return nil, eCapMode
 	}
 	return sets[:], err

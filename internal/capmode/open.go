@@ -59,8 +59,7 @@ func (o opening) open(c *call) supervisor.Result {
 		p.Close()
 		return o.open(c)
 	}
-	if o.Has(unix.O_CREAT) && !p.caps.IsFull() {
-		// As in the kernel: without a number for it no file is made.
+	if o.Changes() {
 		if err := c.hasNumber(p.caps); err != nil {
 			return fail(err)
 		}

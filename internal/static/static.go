@@ -128,8 +128,7 @@ func Install(prog []cbpf.Instruction) error {
 	return sys.InstallAll(prog)
 }
 
-// looked says that the process makes no calls that no filter sees; from the first
-// filter on there is no way to begin with that.
+// looked says that the process makes no calls that no filter sees.
 var looked bool
 
 // nobodyTells reports whether err is because there is no /proc for this process, or no
@@ -140,7 +139,7 @@ func nobodyTells(err error) bool {
 
 // seen fails if it does, or may.
 func seen() error {
-	if looked {
+	if looked || Begun() { // from the first filter on there is no way to begin with that
 		return nil
 	}
 	err := threadsSeen()
@@ -158,12 +157,15 @@ func seen() error {
 func threadsSeen() error {
 	pid := unix.Getpid()
 	threads, err := sys.Threads(pid)
+	if err != nil {
+		return err
+	}
 	for _, tid := range threads {
 		if err := sys.FiltersSee(pid, tid); err != nil {
 			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // held is what a descriptor may be used for.

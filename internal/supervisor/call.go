@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/capsicum-go/capsicum/internal/notify"
@@ -133,6 +134,30 @@ func (c *Call) IsOpen(fd int32) bool {
 	}
 	f.Close()
 	return err != unix.EBADF
+}
+
+// HasNumber fails with EMFILE if all numbers that the caller may have for descriptors are
+// in use.
+func (c *Call) HasNumber() error {
+	limit, err := c.OpenFiles(c.TID())
+	if err != nil {
+		return err
+	}
+	if last := min(limit, 1<<31) - 1; limit > 0 && !c.IsOpen(int32(last)) {
+		return nil // mostly: they are given out from the lowest on
+	}
+	numbers, err := sys.NumbersAt(c.Proc().Int(), strconv.Itoa(c.TID())+"/fd")
+	if err == unix.EACCES {
+		return c.Check() // it may not be looked into, and the kernel says so in the end
+	}
+	if err != nil {
+		return err
+	}
+	numbers = slices.DeleteFunc(numbers, func(n int) bool { return uint64(n) >= limit })
+	if uint64(len(numbers)) >= limit {
+		return unix.EMFILE
+	}
+	return c.Check()
 }
 
 // Put gives the caller a copy of fd under number num, in place of what is there,

@@ -75,8 +75,7 @@ func (c *Call) as(who func(*status) *sys.Identity, f func() error) error {
 // call: with the caller's credentials this thread may not look any more.
 func (c *Call) sharesUserNamespace() bool {
 	if c.shares == nil {
-		ns, err := namespace(c.Proc(), strconv.Itoa(c.TID()), "user")
-		shares := err == nil && ns == c.s.userns && c.Check() == nil
+		shares := c.sharesNamespace(userNamespace)
 		c.shares = &shares
 	}
 	return *c.shares
@@ -85,20 +84,52 @@ func (c *Call) sharesUserNamespace() bool {
 // Self returns the number by which the caller knows this process; 0 if it is in another
 // PID namespace.
 func (c *Call) Self() int {
-	theirs, err := namespace(c.Proc(), strconv.Itoa(c.TID()), "pid")
-	if err != nil || c.Check() != nil {
-		return 0
-	}
-	if ours, err := namespace(c.Proc(), "self", "pid"); err != nil || ours != theirs {
+	if !c.sharesNamespace(pidNamespace) {
 		return 0
 	}
 	return os.Getpid()
 }
 
-// namespace identifies a namespace of who, a name in proc.
-func namespace(proc *sys.FD, who, kind string) (plan.ID, error) {
+// Kinds of namespaces, as procfs calls them.
+const (
+	userNamespace = "user" // what capabilities are about
+	pidNamespace  = "pid"  // where processes have their numbers
+)
+
+// learnNamespaces looks which namespaces this process is in.
+func (s *Supervisor) learnNamespaces() error {
+	// In a procfs that does not show this process no name is there, whatever the kernel has.
+	if _, err := identify(s.cfg.Proc, "self/ns"); err != nil {
+		return err
+	}
+	s.namespaces = make(map[string]plan.ID)
+	for _, kind := range []string{userNamespace, pidNamespace} {
+		switch id, err := identify(s.cfg.Proc, "self/ns/"+kind); err {
+		case nil:
+			s.namespaces[kind] = id
+		case unix.ENOENT: // the kernel was built without
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// sharesNamespace reports whether the caller is in the same namespace of a kind as this
+// process; whoever can't be looked at is not.
+func (c *Call) sharesNamespace(kind string) bool {
+	own, ok := c.s.namespaces[kind]
+	if !ok {
+		return true // there is but one
+	}
+	theirs, err := identify(c.Proc(), strconv.Itoa(c.TID())+"/ns/"+kind)
+	return err == nil && theirs == own && c.Check() == nil
+}
+
+// identify returns what a name in proc leads to.
+func identify(proc *sys.FD, name string) (plan.ID, error) {
 	var st unix.Stat_t
-	err := sys.Retry(func() error { return unix.Fstatat(proc.Int(), who+"/ns/"+kind, &st, 0) })
+	err := sys.Retry(func() error { return unix.Fstatat(proc.Int(), name, &st, 0) })
 	return plan.ID{Dev: uint64(st.Dev), Ino: st.Ino}, err
 }
 

@@ -95,15 +95,11 @@ func (l *labels) add(proc *sys.FD, fd int, place lookup.Place) (uint64, error) {
 func (l *labels) sweep(proc *sys.FD) error {
 	used := make(map[uint64]bool)
 	for range 2 { // a child is seen in the second round, its parent in the first
-		names, err := sys.ListAt(proc.Int(), ".")
+		pids, err := sys.NumbersAt(proc.Int(), ".")
 		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			pid, ok := number(name)
-			if !ok {
-				continue
-			}
+		for _, pid := range pids {
 			if id, err := labelOf(proc, pid); err == nil {
 				used[id] = true
 			}

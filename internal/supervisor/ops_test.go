@@ -139,14 +139,6 @@ var ops = map[string]op{
 		return err
 	}),
 	"connect": plain(func(st *opState, a []string) error { return connectTo(st.sock, a[0]) }),
-	"connect-fast": plain(func(st *opState, a []string) error {
-		start := time.Now()
-		err := connectTo(st.sock, a[0])
-		if took := time.Since(start); err == nil && took > 100*time.Millisecond {
-			return fmt.Errorf("took %v", took)
-		}
-		return err
-	}),
 	"connect-len": plain(func(st *opState, a []string) error {
 		raw := append(unixAddr(a[0]), make([]byte, 200)...)
 		_, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(st.sock), uintptr(unsafe.Pointer(&raw[0])), uintptr(opNumber(a[1])))

@@ -244,17 +244,14 @@ func inoOf(fd *sys.FD) (uint64, error) {
 // descriptorsOf lists a process's descriptors whose link reads want.
 func (s *Supervisor) descriptorsOf(pid int, want string) []int32 {
 	dir := strconv.Itoa(pid) + "/fd"
-	names, err := sys.ListAt(s.cfg.Proc.Int(), dir)
+	numbers, err := sys.NumbersAt(s.cfg.Proc.Int(), dir)
 	if err != nil {
 		return nil
 	}
 	var out []int32
-	for _, name := range names {
-		link, err := sys.Readlink(s.cfg.Proc.Int(), dir+"/"+name)
-		if err != nil || !strings.HasPrefix(link, want) {
-			continue
-		}
-		if n, err := strconv.ParseInt(name, 10, 32); err == nil {
+	for _, n := range numbers {
+		link, err := sys.Readlink(s.cfg.Proc.Int(), dir+"/"+strconv.Itoa(n))
+		if err == nil && strings.HasPrefix(link, want) {
 			out = append(out, int32(n))
 		}
 	}

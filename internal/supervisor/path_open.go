@@ -91,6 +91,10 @@ func (o Opening) Has(bit uint64) bool { return o.Flags&bit == bit }
 
 func (o Opening) creates() bool { return o.Has(unix.O_CREAT) || o.Has(unix.O_TMPFILE) }
 
+// Changes reports whether a file is made or emptied. The kernel finds a number first, so
+// without one neither must happen.
+func (o Opening) Changes() bool { return o.Has(unix.O_CREAT) || o.Has(unix.O_TRUNC) }
+
 func (o Opening) reads() bool  { return o.Flags&unix.O_ACCMODE != unix.O_WRONLY }
 func (o Opening) writes() bool { return o.Flags&unix.O_ACCMODE != unix.O_RDONLY }
 
@@ -149,6 +153,11 @@ func opens(a at, decode func(*Call) (Opening, error)) Handler {
 // open walks n and opens what is there. A name that is to be created is tried
 // again when it appears meanwhile.
 func (o Opening) open(c *Call, n named) (*sys.FD, error) {
+	if o.Changes() {
+		if err := c.HasNumber(); err != nil {
+			return nil, err
+		}
+	}
 	opts := lookup.Options{Follow: !o.Has(unix.O_NOFOLLOW), Restrict: o.Resolve}
 	if o.Has(unix.O_CREAT) {
 		opts.Mode = lookup.Create

@@ -18,15 +18,14 @@ const maxDepth = 4096
 
 // members lists the processes of the sandbox at this moment.
 func (s *Supervisor) members() []int {
-	names, err := sys.ListAt(s.cfg.Proc.Int(), ".")
+	all, err := sys.NumbersAt(s.cfg.Proc.Int(), ".")
 	if err != nil {
 		s.cfg.Logf("list processes: %v", err)
 		return nil
 	}
 	var pids []int
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err == nil && s.lineage(pid) != nil {
+	for _, pid := range all {
+		if s.lineage(pid) != nil {
 			pids = append(pids, pid)
 		}
 	}

@@ -49,9 +49,16 @@ func (st *status) realIdentity() *sys.Identity {
 
 var errStatus = errors.New("unexpected text in /proc/TID/status")
 
+// statusField is a line that is read.
+type statusField struct {
+	place int // among all
+	read  func(*status, []byte) error
+}
+
 // statusFields are the lines that are read; the rest is skipped.
-var statusFields = sync.OnceValue(func() map[string]func(*status, []byte) error {
-	return map[string]func(*status, []byte) error{
+var statusFields = sync.OnceValue(func() map[string]statusField {
+	fields := map[string]statusField{}
+	for key, read := range map[string]func(*status, []byte) error{
 		"Tgid":    func(st *status, v []byte) error { return decimal(v, &st.tgid) },
 		"PPid":    func(st *status, v []byte) error { return decimal(v, &st.ppid) },
 		"Threads": func(st *status, v []byte) error { return decimal(v, &st.threads) },
@@ -78,14 +85,18 @@ var statusFields = sync.OnceValue(func() map[string]func(*status, []byte) error 
 		"SigIgn": func(st *status, v []byte) error { return hex(v, &st.ignored) },
 
 		"Seccomp_filters": func(st *status, v []byte) error { return decimal(v, &st.filters) },
+	} {
+		fields[key] = statusField{len(fields), read}
 	}
+	return fields
 })
 
-// parseStatus reads text, which must be complete: a line that is missing is an
-// error, because its zero value would read as root.
+// parseStatus reads text, which must have each line once: the zero value of one that is
+// missing would read as root.
 func parseStatus(text []byte) (*status, error) {
 	st := new(status)
-	seen, fields := 0, statusFields()
+	fields := statusFields()
+	missing := uint32(1)<<len(fields) - 1
 	for len(text) > 0 {
 		line := text
 		if i := bytes.IndexByte(text, '\n'); i >= 0 {
@@ -97,18 +108,19 @@ func parseStatus(text []byte) (*status, error) {
 		if !ok {
 			continue
 		}
-		read, ok := fields[string(key)]
+		field, ok := fields[string(key)]
 		if !ok {
 			continue
 		}
-		if err := read(st, bytes.TrimSpace(value)); err != nil {
+		bit := uint32(1) << field.place
+		if missing&bit == 0 || field.read(st, bytes.TrimSpace(value)) != nil {
 			return nil, fmt.Errorf("%w: %q", errStatus, line)
 		}
-		seen++
+		missing &^= bit
 	}
 	// A dead thread has no umask and no groups left to speak of.
-	if seen != len(fields) {
-		return nil, fmt.Errorf("%w: %d lines of %d", errStatus, seen, len(fields))
+	if missing != 0 {
+		return nil, fmt.Errorf("%w: lines are missing", errStatus)
 	}
 	return st, nil
 }

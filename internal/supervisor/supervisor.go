@@ -79,10 +79,11 @@ type Supervisor struct {
 	namei    Namei
 	listener *notify.Listener
 
-	base   *sys.Identity // of every thread at rest
-	userns plan.ID       // what capabilities are about
-	fixed  bool          // no caller can have another
-	umask  uint32        // of this process
+	base  *sys.Identity // of every thread at rest
+	fixed bool          // no caller can have another
+	umask uint32        // of this process
+	// namespaces are this process's, by their kind; without the kinds that the kernel lacks.
+	namespaces map[string]plan.ID
 
 	// procPath says that /proc is the procfs of Config.Proc.
 	procPath bool
@@ -151,8 +152,8 @@ func (s *Supervisor) learnSelf() error {
 	if s.base, err = sys.ThreadIdentity(); err != nil {
 		return err
 	}
-	if s.userns, err = namespace(s.cfg.Proc, "self", "user"); err != nil {
-		return fmt.Errorf("look at own user namespace: %w", err)
+	if err := s.learnNamespaces(); err != nil {
+		return fmt.Errorf("look at own namespaces: %w", err)
 	}
 	s.fixed, err = sys.Fixed()
 	return err

@@ -55,8 +55,10 @@ func ReadFileAt(dir int, name string) ([]byte, error) {
 	}
 }
 
-// ListAt lists a directory, by its name beneath dir, also without an [os.File].
-func ListAt(dir int, name string) ([]string, error) {
+// NumbersAt lists the numbers that a directory of procfs has names of: processes,
+// threads, descriptors. The directory is a name beneath dir. It does without an
+// [os.File], too.
+func NumbersAt(dir int, name string) ([]int, error) {
 	var n int
 	err := Retry(func() (err error) {
 		n, err = unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -68,7 +70,7 @@ func ListAt(dir int, name string) ([]string, error) {
 	fd := NewFD(n)
 	defer fd.Close()
 	buf := make([]byte, 16<<10)
-	var names []string
+	var numbers []int
 	for {
 		n, err := unix.ReadDirent(fd.Int(), buf)
 		switch {
@@ -77,9 +79,14 @@ func ListAt(dir int, name string) ([]string, error) {
 		case err != nil:
 			return nil, err
 		case n <= 0:
-			return names, nil
+			return numbers, nil
 		}
-		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+		for _, name := range names {
+			if number, err := strconv.Atoi(name); err == nil {
+				numbers = append(numbers, number)
+			}
+		}
 	}
 }
 

@@ -10,10 +10,14 @@ const (
 )
 
 // SameFile reports whether number afd of process or thread a and number bfd of b are the
-// same open file, with its offset and flags; false also where that is not told.
-func SameFile(a, afd, b, bfd int) bool {
+// same open file, with its offset and flags. EPERM says that one of the two may not be
+// looked into, EBADF that one has no such number.
+func SameFile(a, afd, b, bfd int) (bool, error) {
 	same, err := kcmp(a, b, kcmpFile, afd, bfd)
-	return same && err == 0
+	if err != 0 {
+		return false, err
+	}
+	return same, nil
 }
 
 // SameMemory reports whether two processes share their memory; false also where that
@@ -30,7 +34,9 @@ func SameFiles(a, b int) bool {
 	return a == b || err == unix.ESRCH || same && err == 0
 }
 
+// kcmp may block: it waits for an exec of either, which waits for what close-on-exec
+// closes, of a FUSE for ever. The other goroutines go on meanwhile.
 func kcmp(a, b, what, x, y int) (same bool, err unix.Errno) {
-	n, _, err := unix.RawSyscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), uintptr(what), uintptr(x), uintptr(y), 0)
+	n, _, err := unix.Syscall6(unix.SYS_KCMP, uintptr(a), uintptr(b), uintptr(what), uintptr(x), uintptr(y), 0)
 	return n == 0, err
 }

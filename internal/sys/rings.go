@@ -10,15 +10,9 @@ import (
 
 // Threads lists the threads of a process.
 func Threads(pid int) ([]int, error) {
-	names, err := ListAt(unix.AT_FDCWD, tasks(pid))
+	list, err := NumbersAt(unix.AT_FDCWD, tasks(pid))
 	if err != nil {
 		return nil, fmt.Errorf("list threads: %w", err)
-	}
-	list := make([]int, 0, len(names))
-	for _, name := range names {
-		if tid, err := strconv.Atoi(name); err == nil {
-			list = append(list, tid)
-		}
 	}
 	return list, nil
 }

@@ -4,7 +4,6 @@ package selfconfined
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"time"
 
@@ -13,25 +12,17 @@ import (
 )
 
 // withoutNumbers are calls of a process whose descriptor numbers are all in use: a
-// connection must stay where it is, and no file be made.
+// connection must stay where it is, and no file be made or emptied.
 var withoutNumbers = []attack{
 	{name: "an open without a number", do: func(a *attacker) error {
-		dir := must(os.MkdirTemp("", "selfconfined"))
-		defer os.RemoveAll(dir)
-		d := must(unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
-		a.limit(d, rights.Lookup, rights.Create, rights.Read, rights.Write, rights.Seek)
-		full := fill()
-		if fd, err := unix.Openat(d, "new", unix.O_CREAT|unix.O_RDWR, 0o600); err != unix.EMFILE {
-			return fmt.Errorf("opened as %d, %w", fd, err)
-		}
-		if err := unix.Access(dir+"/new", 0); err != unix.ENOENT {
-			return fmt.Errorf("the file is there: %w", err)
-		}
-		for n := range 32 {
-			check(unix.Close(full - n))
-		}
-		_, err := unix.Openat(d, "new", unix.O_CREAT|unix.O_RDWR, 0o600)
-		return err
+		d := a.directory()
+		a.limit(d, rights.Lookup, rights.Create, rights.Ftruncate, rights.Read, rights.Write, rights.Seek, rights.Fstat)
+		return opensNothing(d)
+	}},
+	{name: "an open beneath an unlimited directory without a number", do: func(a *attacker) error {
+		d := a.directory()
+		a.enter()
+		return opensNothing(d)
 	}},
 	{name: "an accept without a number", do: func(a *attacker) error {
 		l := a.listener()
@@ -95,6 +86,48 @@ var withoutNumbers = []attack{
 		check(unix.Close(given))
 		return talks(client, <-accepted)
 	}},
+}
+
+// directory returns a directory with a file that is not empty.
+func (a *attacker) directory() int {
+	check(unix.Close(a.file("old", "contents")))
+	return must(unix.Open(a.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+}
+
+// opensNothing makes and empties files once all numbers are in use, and when some are
+// free again.
+func opensNothing(d int) error {
+	look := func() (old int64, fresh bool) {
+		var st unix.Stat_t
+		fresh = unix.Fstatat(d, "new", &st, 0) == nil
+		check(unix.Fstatat(d, "old", &st, 0))
+		return st.Size, fresh
+	}
+	opens := func(want error) error {
+		for name, flags := range map[string]int{"new": unix.O_CREAT | unix.O_RDWR, "old": unix.O_TRUNC | unix.O_RDWR} {
+			if fd, err := unix.Openat(d, name, flags, 0o600); err != want {
+				return fmt.Errorf("%s is opened as %d, %w", name, fd, err)
+			}
+		}
+		return nil
+	}
+	full := fill()
+	if err := opens(unix.EMFILE); err != nil {
+		return err
+	}
+	if old, fresh := look(); old == 0 || fresh {
+		return fmt.Errorf("the old file has %d bytes, the new one is there: %t", old, fresh)
+	}
+	for n := range 32 {
+		check(unix.Close(full - n))
+	}
+	if err := opens(nil); err != nil {
+		return err
+	}
+	if old, fresh := look(); old != 0 || !fresh {
+		return fmt.Errorf("then the old file has %d bytes, the new one is there: %t", old, fresh)
+	}
+	return nil
 }
 
 // listener returns a limited listener.

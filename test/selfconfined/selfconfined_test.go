@@ -44,6 +44,8 @@ const (
 type attack struct {
 	name string
 	root bool // only root can make it
+	// needs is a device that it takes; a machine may have none.
+	needs string
 	// do returns nil if it reached what it must not.
 	do func(*attacker) error
 }
@@ -106,7 +108,7 @@ func TestMain(m *testing.M) {
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	for _, at := range slices.Concat(attacks(), unnoticed, withoutNumbers, besideForks, besideGreed, facts) {
+	for _, at := range slices.Concat(attacks(), unnoticed, withoutNumbers, besideForks, besideGreed, besideExecs, facts) {
 		if at.name == name {
 			os.Exit(at.make())
 		}
@@ -150,13 +152,18 @@ func users() map[string]*syscall.Credential {
 
 // TestUnnoticed makes sure that a limit of one descriptor changes nothing for others.
 func TestUnnoticed(t *testing.T) {
-	for _, at := range slices.Concat(unnoticed, withoutNumbers, besideForks, besideGreed) {
+	for _, at := range slices.Concat(unnoticed, withoutNumbers, besideForks, besideGreed, besideExecs) {
 		for who, cred := range users() {
 			if at.root && (cred != nil || os.Geteuid() != 0) {
 				continue
 			}
 			for _, confined := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/confined=%v", at.name, who, confined), func(t *testing.T) {
+					if at.needs != "" {
+						if _, err := os.Stat(at.needs); err != nil {
+							t.Skip(err)
+						}
+					}
 					if got, out := at.run(t, cred, confined); got != succeeded {
 						t.Errorf("it ends with %d\n%s", got, out)
 					}
