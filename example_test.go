@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -217,7 +218,7 @@ func TestExamples(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/uid%d", name, uid), func(t *testing.T) {
 				cmd := exec.Command(program, "-test.run=^TestExamples$")
 				cmd.Dir = "/"
-				cmd.Env = append(os.Environ(), "CAPSICUM_EXAMPLE="+name, "TMPDIR=/tmp")
+				cmd.Env = append(os.Environ(), "CAPSICUM_EXAMPLE="+name, "TMPDIR="+filepath.Dir(program))
 				if uid != os.Getuid() {
 					cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 				}
@@ -232,7 +233,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// executable returns a copy of the test that every user may execute.
+// executable returns a copy of the test that every user may execute, in a directory for
+// what is made by those who cannot remove it in the end.
 func executable(t *testing.T) string {
 	t.Helper()
 	path, err := os.Executable()
@@ -254,7 +256,7 @@ func executable(t *testing.T) string {
 		t.Fatal(err)
 	}
 	_, err = io.Copy(to, from)
-	if err := errors.Join(err, to.Close(), os.Chmod(dir, 0o755)); err != nil {
+	if err := errors.Join(err, to.Close(), os.Chmod(dir, 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	return dir + "/test"

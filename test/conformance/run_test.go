@@ -21,8 +21,9 @@ import (
 	"time"
 )
 
-// patience is how long a child may be silent.
-const patience = 15 * time.Second
+// patience is how long a child may be silent. Machines have been seen to stand still for
+// 46 seconds.
+const patience = time.Minute
 
 // A child stacks filters that every later call of it passes, so it does not get
 // too many cases.
@@ -139,7 +140,7 @@ func runChild(t *testing.T, exe string, col column, cases []Case) ([]result, err
 }
 
 // listen starts a child and collects its lines until it ends; one that is silent
-// for too long is killed with its group.
+// for too long is made to say where it is, and killed with its group.
 func listen(cmd *exec.Cmd) ([]result, error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -158,6 +159,8 @@ func listen(cmd *exec.Cmd) ([]result, error) {
 	silent := false
 	timer := time.AfterFunc(patience, func() {
 		silent = true
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT)
+		time.Sleep(time.Second)
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	})
 	var got []result

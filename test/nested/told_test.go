@@ -112,7 +112,10 @@ func ps(t *testing.T, program string, uid int, marks ...string) []listed {
 	}
 	found := make([]listed, len(marks))
 	for _, p := range list.Processes {
-		if i := slices.Index(marks, append([]string{""}, p.Argv...)[len(p.Argv)]); i >= 0 {
+		if len(p.Argv) == 0 {
+			continue // in the middle of an exec
+		}
+		if i := slices.Index(marks, p.Argv[len(p.Argv)-1]); i >= 0 {
 			found[i] = p
 		}
 	}
