@@ -29,7 +29,7 @@ func TestSpeed(t *testing.T) {
 	large := text(80 << 20)
 	compressed := file(t, "large.xz", output(t, xz.binary(t, "plain"), large, "-c", "-0"))
 	small := file(t, "small.xz", output(t, xz.binary(t, "plain"), large[:1000], "-c"))
-	packets := file(t, "packets.pcap", capture(1_500_000))
+	packets := file(t, "packets.pcap", capture(4_000_000))
 	packet := file(t, "packet.pcap", capture(1))
 	document := file(t, "document.md", markdown(10_000))
 	section := file(t, "section.md", markdown(1))
@@ -41,7 +41,7 @@ func TestSpeed(t *testing.T) {
 		{"xz compresses 96 MiB", xz, []string{"-T1", "-0", "-c", plain}},
 		{"xz compresses 96 MiB in two threads", xz, []string{"-T2", "--block-size=2MiB", "-0", "-c", plain}},
 		{"xz decompresses to 80 MiB", xz, []string{"-dc", compressed}},
-		{"tcpdump prints 1500000 packets", tcpdump, []string{"-n", "-r", packets}},
+		{"tcpdump prints 4000000 packets", tcpdump, []string{"-n", "-r", packets}},
 		{"lowdown translates 10000 sections", lowdown, []string{"-thtml", document}},
 		{"xz decompresses 1000 bytes", xz, []string{"-dc", small}},
 		{"tcpdump prints one packet", tcpdump, []string{"-n", "-r", packet}},
