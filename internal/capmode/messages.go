@@ -107,10 +107,6 @@ func (c *call) sendNext(addr uint64) error {
 }
 
 func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (int, error) {
-	if flags&unix.MSG_ZEROCOPY != 0 {
-		// What the kernel would send, later, is memory of this process. Callers copy then.
-		return 0, unix.ENOBUFS
-	}
 	if err := c.Granted(f); err != nil {
 		return 0, err
 	}
@@ -130,7 +126,7 @@ func (c *call) sendOne(f *sys.FD, caps filecaps.Caps, addr uint64, flags int) (i
 	if err != nil {
 		return 0, err
 	}
-	passed, err := c.passOn(control)
+	passed, err := supervisor.PassOn(control, c.passable)
 	defer func() {
 		for _, f := range passed {
 			f.Close()
@@ -164,10 +160,8 @@ func (c *call) receiver(h msghdr.Header, caps filecaps.Caps) ([]byte, error) {
 		return nil, eCapMode
 	case !caps.Rights.IsSet(rights.Connect):
 		return nil, eNotCapable
-	case h.NameLen < 0:
-		return nil, unix.EINVAL
 	}
-	return c.Bytes(h.Name, int(min(h.NameLen, sys.SockaddrMax)))
+	return c.Bytes(h.Name, int(h.NameLen))
 }
 
 // gather copies what a message says: of a stream as much as there is room for.
@@ -180,30 +174,7 @@ func (c *call) gather(f *sys.FD, h msghdr.Header) ([]byte, error) {
 	return msghdr.Gather(c, list, err == nil && typ == unix.SOCK_STREAM)
 }
 
-// passOn puts our copies of the caller's descriptors, or what stands for limited
-// ones, in the place of their numbers in control. Credentials are the kernel's to
-// check against who sends, which would be this process.
-func (c *call) passOn(control []byte) (passed []*sys.FD, err error) {
-	err = msghdr.EachControl(control, func(level, typ uint32, body []byte) error {
-		switch {
-		case level != unix.SOL_SOCKET:
-			return nil
-		case typ != unix.SCM_RIGHTS:
-			return unix.EPERM
-		}
-		for at := 0; at+4 <= len(body); at += 4 {
-			f, err := c.passable(int32(binary.NativeEndian.Uint32(body[at:])))
-			if err != nil {
-				return err
-			}
-			passed = append(passed, f)
-			binary.NativeEndian.PutUint32(body[at:], uint32(f.Int()))
-		}
-		return nil
-	})
-	return passed, err
-}
-
+// passable is our copy of the caller's descriptor, or what stands for a limited one.
 func (c *call) passable(fd int32) (*sys.FD, error) {
 	t := c.table()
 	defer t.Unlock()

@@ -18,6 +18,7 @@ const (
 
 	maxPieces  = 1024 // UIO_MAXIOV
 	maxControl = 20 << 10
+	maxName    = 128 // struct sockaddr_storage
 )
 
 // Memory is that of the process.
@@ -25,7 +26,7 @@ type Memory interface {
 	Bytes(addr uint64, n int) ([]byte, error)
 }
 
-// Header is a struct msghdr.
+// Header is a struct msghdr. Its name is as long as the kernel takes it to be.
 type Header struct {
 	Name                uint64
 	NameLen             int32
@@ -33,14 +34,23 @@ type Header struct {
 	Control, ControlLen uint64
 }
 
-// Read copies the header at addr.
+// Read copies the header at addr. As in the kernel a name is cut to what an address can
+// be, and not refused as sendto(2) does, and EINVAL if its length is negative.
 func Read(m Memory, addr uint64) (Header, error) {
 	raw, err := m.Bytes(addr, Size)
 	if err != nil {
 		return Header{}, err
 	}
 	word := func(at int) uint64 { return binary.NativeEndian.Uint64(raw[at:]) }
-	return Header{word(0), int32(word(8)), word(16), word(24), word(32), word(40)}, nil
+	h := Header{word(0), int32(word(8)), word(16), word(24), word(32), word(40)}
+	switch {
+	case h.Name == 0:
+		h.NameLen = 0
+	case h.NameLen < 0:
+		return Header{}, unix.EINVAL
+	}
+	h.NameLen = min(h.NameLen, maxName)
+	return h, nil
 }
 
 // Piece is a part of the process's memory: struct iovec.

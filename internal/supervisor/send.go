@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/capsicum-go/capsicum/internal/msghdr"
 	"github.com/capsicum-go/capsicum/internal/sys"
@@ -148,8 +149,7 @@ func (c *Call) sendmsgAt(s *socket, addr uint64, flags int) (int, error) {
 func (c *Call) readMessage(s *socket, h msghdr.Header) (*message, error) {
 	m := new(message)
 	if h.Name != 0 && h.NameLen != 0 {
-		// The kernel cuts an over-long length here, other than for sendto.
-		a, err := c.sockaddr(h.Name, min(h.NameLen, sys.SockaddrMax))
+		a, err := c.sockaddr(h.Name, h.NameLen)
 		if err != nil {
 			return nil, err
 		}
@@ -165,34 +165,42 @@ func (c *Call) readMessage(s *socket, h msghdr.Header) (*message, error) {
 	if m.control, err = h.Controls(c); err != nil {
 		return nil, err
 	}
-	if err := c.translate(m); err != nil {
+	if m.fds, err = PassOn(m.control, c.DupFull); err != nil {
 		m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-// translate puts copies of the caller's descriptors in place of its numbers.
-// Credentials are refused: the kernel ties them to the process that sends, and
-// that would be this one.
-func (c *Call) translate(m *message) error {
-	return msghdr.EachControl(m.control, func(level, typ uint32, body []byte) error {
+// passable are the levels of control messages, beside a socket's own, in which nothing
+// but the socket is meant. Elsewhere an address may be (RDS), which would be in this
+// process's memory.
+var passable = []uint32{unix.SOL_IP, unix.SOL_IPV6, unix.SOL_UDP, solSCTP, unix.SOL_ALG, unix.SOL_TLS}
+
+const solSCTP = 132
+
+// PassOn puts our copies of the caller's descriptors, which dup makes, in the place of
+// their numbers in control. The caller closes them, also after an error. Credentials are
+// refused: the kernel ties them to the process that sends, which would be this one.
+func PassOn(control []byte, dup func(int32) (*sys.FD, error)) (fds []*sys.FD, err error) {
+	err = msghdr.EachControl(control, func(level, typ uint32, body []byte) error {
 		switch {
-		case level != unix.SOL_SOCKET:
+		case level != unix.SOL_SOCKET && slices.Contains(passable, level):
 			return nil
-		case typ != unix.SCM_RIGHTS:
+		case level != unix.SOL_SOCKET || typ != unix.SCM_RIGHTS:
 			return unix.EPERM
-		case len(body)/4+len(m.fds) > maxRights:
+		case len(body)/4+len(fds) > maxRights:
 			return unix.EINVAL
 		}
 		for at := 0; at+4 <= len(body); at += 4 {
-			fd, err := c.DupFull(int32(binary.NativeEndian.Uint32(body[at:])))
+			fd, err := dup(int32(binary.NativeEndian.Uint32(body[at:])))
 			if err != nil {
 				return err
 			}
-			m.fds = append(m.fds, fd)
+			fds = append(fds, fd)
 			binary.NativeEndian.PutUint32(body[at:], uint32(fd.Int()))
 		}
 		return nil
 	})
+	return fds, err
 }

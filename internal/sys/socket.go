@@ -23,8 +23,15 @@ func RawBind(fd int, addr []byte) error {
 }
 
 // RawSendmsg sends a message whose name, data and control bytes are taken as
-// they stand.
+// they stand. Where the kernel would send data later from where it lies, it is ENOBUFS,
+// after which programs copy: by then there is something else, which is nobody's business.
 func RawSendmsg(fd int, name, data, control []byte, flags int) (int, error) {
+	if flags&unix.MSG_ZEROCOPY != 0 {
+		if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ZEROCOPY); err == nil && on != 0 {
+			return 0, unix.ENOBUFS
+		}
+		flags &^= unix.MSG_ZEROCOPY // it means nothing, and never will for this message
+	}
 	iov := unix.Iovec{}
 	if len(data) > 0 {
 		iov.Base = &data[0]

@@ -172,6 +172,7 @@ var socketAttacks = []*attack{
 			"cell inet*/raw/*": ordinaryUser, "user:cell packet/*": ordinaryUser, "user:cell xdp/*": ordinaryUser,
 			"cell *": "this kernel has no such combination",
 		}},
+	{row: 47, name: "sent-later", grants: []string{"--net"}, victim: []string{"later"}},
 }
 
 var callAttacks = []*attack{

@@ -27,6 +27,7 @@ var unnoticed = []attack{
 	{name: "an absolute name that is one beneath", do: absoluteBeneath},
 	{name: "a message with more descriptors than there are numbers", do: fullTable},
 	{name: "a message that is not copied, or is refused to be", do: uncopied},
+	{name: "a message whose sender has no room for its name", do: namelessSender},
 	{name: "a message with its sender's process", do: senderProcess},
 	{name: "a descriptor that comes while messages wait for room", do: comesMeanwhile},
 }
@@ -81,6 +82,25 @@ func fullTable(a *attacker) error {
 	fds, err := unix.ParseUnixRights(&msgs[0])
 	if string(data[:n]) != "text" || flags&unix.MSG_CTRUNC == 0 || len(fds) != 1 || fds[0] != last {
 		return fmt.Errorf("%q, flags %x, %v, not %d, %w", data[:n], flags, fds, last, err)
+	}
+	return nil
+}
+
+// namelessSender asks for a sender's name of a length that is none. The message must
+// still be there after that.
+func namelessSender(a *attacker) error {
+	pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM, 0))
+	a.limit(pair[1], rights.Read)
+	check(unix.Sendmsg(pair[0], []byte("text"), nil, nil, 0))
+	data, control, name := make([]byte, 10), make([]byte, 64), make([]byte, 110)
+	h := unix.Msghdr{Name: &name[0], Namelen: ^uint32(0), Iov: &unix.Iovec{Base: &data[0], Len: 10}, Iovlen: 1, Control: &control[0], Controllen: 64}
+	if _, _, err := unix.Syscall(unix.SYS_RECVMSG, uintptr(pair[1]), uintptr(unsafe.Pointer(&h)), 0); err != unix.EINVAL {
+		return fmt.Errorf("a name of -1 bytes: %w", err)
+	}
+	h.Namelen = 110
+	n, _, err := unix.Syscall(unix.SYS_RECVMSG, uintptr(pair[1]), uintptr(unsafe.Pointer(&h)), unix.MSG_DONTWAIT)
+	if err != 0 || string(data[:n]) != "text" {
+		return fmt.Errorf("%q, %w", data[:n], err)
 	}
 	return nil
 }

@@ -143,7 +143,7 @@ const struct command commands[] = {
 	{ "parent", cmd_parent }, { "hello", cmd_hello }, { "mounts", cmd_mounts }, { "refused", cmd_refused },
 	{ "lend", cmd_lend }, { "stopped", cmd_stopped }, { "climb", cmd_climb }, { "handle", cmd_handle },
 	{ "setuid", cmd_setuid }, { "filter", cmd_filter }, { "getfd", cmd_getfd }, { "secret", cmd_secret },
-	{ "wait", cmd_wait }, { "launch", cmd_launch }, { "runtime", cmd_runtime }, { NULL, NULL },
+	{ "wait", cmd_wait }, { "launch", cmd_launch }, { "runtime", cmd_runtime }, { "later", cmd_later }, { NULL, NULL },
 };
 
 int main(int argc, char **argv)

@@ -1,4 +1,4 @@
-/* Sockets that lead out: rows 15, 16, 17, 40. */
+/* Sockets that lead out, and what is sent through them: rows 15, 16, 17, 40, 47. */
 #include "victim.h"
 
 #include <arpa/inet.h>
@@ -201,5 +201,61 @@ int cmd_net(int argc, char **argv)
 				say(quiet(sendto(s, "hello", 5, MSG_FASTOPEN | MSG_DONTWAIT | MSG_NOSIGNAL, (void *)&ss, len)), "cell %s fastopen", cell);
 				close(s);
 			}
+	return 0;
+}
+
+/* fill_window leaves no room in a connection: what is sent after lies where it is until somebody reads. */
+static ssize_t fill_window(int s)
+{
+	static char text[300000];
+	int big = 8 << 20;
+
+	memset(text, 'x', sizeof text);
+	setsockopt(s, SOL_SOCKET, SO_SNDBUF, &big, sizeof big);
+	return send(s, text, sizeof text, MSG_DONTWAIT);
+}
+
+/* count_of reads n bytes and counts those that are c, after the first skip. */
+static ssize_t count_of(int s, char c, ssize_t skip, ssize_t n)
+{
+	static char text[65536];
+	ssize_t at = 0, found = 0, got;
+
+	while (at < n && (got = recv(s, text, sizeof text, 0)) > 0)
+		for (ssize_t i = 0; i < got; i++, at++)
+			found += at >= skip && text[i] == c;
+	return found;
+}
+
+/*
+ * later: what is sent without a copy is read by the kernel when there is room for it. By
+ * then a helper that sent it has other things in that memory, its own and other callers'.
+ */
+int cmd_later(int argc, char **argv)
+{
+	static char ours[200000], others[200000];
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof sa;
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int dgram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), small = 4096, one = 1, peer;
+	ssize_t before, sent = 0;
+
+	(void)argc, (void)argv;
+	setsockopt(l, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+	if (bind(l, (void *)&sa, len) < 0 || listen(l, 1) < 0 || getsockname(l, (void *)&sa, &len) < 0 ||
+	    setsockopt(s, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof one) < 0 || connect(s, (void *)&sa, len) < 0 ||
+	    (peer = accept(l, NULL, NULL)) < 0 || (before = fill_window(s)) < 0)
+		die("connection");
+	memset(ours, 'A', sizeof ours), memset(others, 'B', sizeof others);
+	for (int i = 0; i < 3; i++) {
+		ssize_t n = sendto(s, ours, sizeof ours, MSG_ZEROCOPY | MSG_DONTWAIT, (void *)&sa, len);
+
+		if (n < 0 && errno == ENOBUFS) /* which it says of too much that waits: copy */
+			n = sendto(s, ours, sizeof ours, MSG_DONTWAIT, (void *)&sa, len);
+		sent += n > 0 ? n : 0;
+	}
+	for (int i = 0; i < 600; i++) /* too long: copied, and refused */
+		sendto(dgram, others, sizeof others - i * 100, 0, (void *)&sa, len);
+	say(ok(sent > 0 && count_of(peer, 'A', before, before + sent) == sent), "+sent-later");
 	return 0;
 }

@@ -77,5 +77,5 @@ int cmd_opens(int, char **), cmd_exec(int, char **), cmd_keys(int, char **), cmd
 int cmd_cross(int, char **), cmd_readonly(int, char **), cmd_oracle(int, char **), cmd_net(int, char **);
 int cmd_parent(int, char **), cmd_hello(int, char **), cmd_mounts(int, char **), cmd_refused(int, char **);
 int cmd_lend(int, char **), cmd_stopped(int, char **), cmd_climb(int, char **), cmd_handle(int, char **);
-int cmd_setuid(int, char **), cmd_filter(int, char **), cmd_getfd(int, char **), cmd_secret(int, char **);
+int cmd_setuid(int, char **), cmd_filter(int, char **), cmd_getfd(int, char **), cmd_secret(int, char **), cmd_later(int, char **);
 int cmd_wait(int, char **), cmd_launch(int, char **), cmd_runtime(int, char **);
