@@ -2,10 +2,7 @@ package capmode
 
 import (
 	"errors"
-	"fmt"
 	"math"
-	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,8 +18,8 @@ import (
 // surely happened.
 type exec struct {
 	tid    int
-	stack  string // where the old program's stack began
-	closed []int  // limited numbers that close
+	old    *image
+	closed []int // limited numbers that close
 	parked []parked
 }
 
@@ -41,25 +38,18 @@ func (c *call) execute(program int32, judged filecaps.Caps) supervisor.Result {
 	if r, ok := c.asksRun(); !ok { // before anything is taken away for it
 		return r
 	}
-	stack, err := c.stack()
+	old, err := c.image()
 	if err != nil {
 		return fail(err)
 	}
+	e := &exec{tid: c.TID(), old: old}
 	t := c.soleTable()
 	defer t.Unlock()
 	if caps, _ := t.Get(int(program)); program >= 0 && !caps.Equal(judged) {
+		e.letGo()
 		return supervisor.Errno(unix.EBUSY)
 	}
-	return c.leave(t, program, &exec{tid: c.TID(), stack: stack})
-}
-
-// stack returns where the caller's stack begins.
-func (c *call) stack() (string, error) {
-	stack, err := stackOf(c.p.pid)
-	if err == nil {
-		err = c.Check()
-	}
-	return stack, err
+	return c.leave(t, program, e)
 }
 
 // leave is execute under the lock of t. What e holds already is put back if the exec
@@ -113,10 +103,10 @@ func (p *process) arrived(c *supervisor.Call) {
 	if e == nil {
 		return
 	}
-	now, err := stackOf(p.pid)
+	replaced, err := e.old.replaced()
 	switch {
 	case err != nil:
-	case now != e.stack:
+	case replaced:
 		p.left(e)
 	case c.TID() == e.tid && p.take(e): // it failed
 		p.table.Lock()
@@ -148,8 +138,8 @@ func (p *process) left(e *exec) {
 	if !p.take(e) {
 		return
 	}
-	// What was marked at the look need not have been at the exec, and not only an exec
-	// moves a stack: a slot goes when its number is seen to be closed.
+	// What was marked at the look need not have been at the exec: a slot goes when its
+	// number is seen to be closed.
 	for _, fd := range e.closed {
 		p.closes(fd)
 	}
@@ -158,6 +148,7 @@ func (p *process) left(e *exec) {
 
 // letGo closes what was kept.
 func (e *exec) letGo() {
+	e.old.close()
 	for _, k := range e.parked {
 		k.file.Close()
 	}
@@ -186,7 +177,7 @@ func (p *process) watch(e *exec) {
 		if over {
 			return
 		}
-		if now, err := stackOf(p.pid); err != nil || now != e.stack {
+		if replaced, err := e.old.replaced(); err != nil || replaced {
 			p.left(e)
 			return
 		}
@@ -197,18 +188,4 @@ func (p *process) watch(e *exec) {
 func (c *call) closesOnExec(fd int) (closes, known bool) {
 	flags, err := c.SlotFlags(fd)
 	return flags&unix.O_CLOEXEC != 0, err == nil
-}
-
-// stackOf returns where the stack of a process begins, which every exec changes.
-func stackOf(pid int) (string, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return "", err
-	}
-	fields := sys.StatFields(text)
-	const startstack = 28 - 3
-	if len(fields) <= startstack {
-		return "", fmt.Errorf("read stack of process %d: %w", pid, unix.EIO)
-	}
-	return fields[startstack], nil
 }

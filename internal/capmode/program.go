@@ -39,25 +39,29 @@ func (c *call) executeCopy(dir int32, f *sys.FD, caps filecaps.Caps) supervisor.
 	if err := selfContained(program); err != nil {
 		return fail(err)
 	}
-	stack, err := c.stack()
+	old, err := c.image()
 	if err != nil {
 		return fail(err)
 	}
+	e := &exec{tid: c.TID(), old: old}
 	cloexec, _ := c.closesOnExec(int(dir))
 	t := c.soleTable()
 	defer t.Unlock()
 	original, err := c.unchanged(t, dir, f, caps)
 	if err != nil {
+		e.letGo()
 		return fail(err)
 	}
 	s := fdtable.Slot{Caps: caps}
 	if old, limited := t.Slot(int(dir)); limited {
 		s = old
 	}
+	e.parked = []parked{{int(dir), original, s, cloexec}}
 	if err := c.put(t, program, caps, int(dir), cloexec); err != nil {
-		return fail(errors.Join(err, original.Close()))
+		e.letGo()
+		return fail(err)
 	}
-	return c.leave(t, dir, &exec{tid: c.TID(), stack: stack, parked: []parked{{int(dir), original, s, cloexec}}})
+	return c.leave(t, dir, e)
 }
 
 // unchanged returns what the caller's number dir holds now, if that is still f with

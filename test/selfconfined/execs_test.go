@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +25,47 @@ const fuse = "/dev/fuse"
 // answers nobody who would look into that process, and lets them wait.
 var besideExecs = []attack{
 	{name: "beside an exec that a file system holds up", root: true, needs: fuse, do: besideExec},
+	{name: "an exec whose program looks like the one before", do: sameProgram},
+}
+
+// sameProgram executes, where addresses are not random, the same program with arguments of
+// the same size: by itself, and in a child. What closes then must not come back.
+func sameProgram(a *attacker) error {
+	const (
+		notRandom = 0x0040000 // ADDR_NO_RANDOMIZE
+		number    = 41
+	)
+	stage := func(to string) []string {
+		return append(slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, stageEnv+"=") }), stageEnv+"="+to)
+	}
+	switch os.Getenv(stageEnv) {
+	case "":
+		if _, _, err := unix.Syscall(unix.SYS_PERSONALITY, notRandom, 0, 0); err != 0 {
+			return err
+		}
+		return unix.Exec("/proc/self/exe", os.Args, stage("1"))
+	case "1":
+		check(unix.Dup3(a.file("it", "it"), number, unix.O_CLOEXEC))
+		a.limit(number, rights.Read, rights.Fcntl)
+		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+		cmd.Args[0] = os.Args[0]
+		cmd.Env = stage("2")
+		if out, err := cmd.CombinedOutput(); cmd.ProcessState.ExitCode() != succeeded {
+			return fmt.Errorf("in a child: %s, %w", out, err)
+		}
+		if _, err := unix.Read(number, make([]byte, 1)); err != nil {
+			return fmt.Errorf("the child's exec closed the parent's: %w", err)
+		}
+		return unix.Exec("/proc/self/exe", os.Args, stage("3"))
+	}
+	for range 10 { // the first call that asks is what shows the supervisor that this is here
+		_, _ = unix.FcntlInt(number, unix.F_GETFD, 0)
+		if n, err := unix.Read(number, make([]byte, 1)); err == nil {
+			return fmt.Errorf("%d bytes are read from what was closed", n)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
 }
 
 // besideExec has a process close a file that nobody lets be closed, by executing; and a
