@@ -135,7 +135,7 @@ func (at attack) make() (status int) {
 
 func attacks() []attack {
 	var all []attack
-	for _, list := range [][]attack{numberAttacks, nameAttacks, processAttacks, waitAttacks, messageAttacks, listenerAttacks, ringAttacks, programAttacks} {
+	for _, list := range [][]attack{numberAttacks, nameAttacks, processAttacks, waitAttacks, messageAttacks, listenerAttacks, ringAttacks, programAttacks, deviceAttacks} {
 		all = append(all, list...)
 	}
 	return all
@@ -159,11 +159,7 @@ func TestUnnoticed(t *testing.T) {
 			}
 			for _, confined := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/confined=%v", at.name, who, confined), func(t *testing.T) {
-					if at.needs != "" {
-						if _, err := os.Stat(at.needs); err != nil {
-							t.Skip(err)
-						}
-					}
+					at.haveNeeded(t, cred)
 					if got, out := at.run(t, cred, confined); got != succeeded {
 						t.Errorf("it ends with %d\n%s", got, out)
 					}
@@ -180,6 +176,7 @@ func TestAttacks(t *testing.T) {
 				continue
 			}
 			t.Run(at.name+"/"+who, func(t *testing.T) {
+				at.haveNeeded(t, cred)
 				if got, out := at.run(t, cred, false); got != succeeded {
 					t.Fatalf("unconfined it ends with %d, so that it proves nothing\n%s", got, out)
 				}
@@ -188,6 +185,21 @@ func TestAttacks(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// haveNeeded skips what the machine has no device for, or none for that user.
+func (at attack) haveNeeded(t *testing.T, cred *syscall.Credential) {
+	t.Helper()
+	if at.needs == "" {
+		return
+	}
+	st, err := os.Stat(at.needs)
+	if err != nil {
+		t.Skip(err)
+	}
+	if (cred != nil || os.Geteuid() != 0) && st.Mode().Perm()&0o006 != 0o006 {
+		t.Skipf("%s is %v", at.needs, st.Mode())
 	}
 }
 
