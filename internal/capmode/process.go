@@ -56,6 +56,9 @@ func ended(life *sys.FD) bool {
 	return err == nil && n == 1
 }
 
+// dead reports whether p has ended.
+func (p *process) dead() bool { return !p.life.Valid() || ended(p.life) }
+
 // reap forgets processes that have ended. No table may be locked.
 func (w *Warden) reap() {
 	w.mu.Lock()

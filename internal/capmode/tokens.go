@@ -20,7 +20,8 @@ import (
 type tokens struct {
 	mu   sync.Mutex
 	held map[pipeID]*token
-	by   map[*process]int32 // how many each has sent
+	by   map[*process]int32 // how many each has under way
+	all  int32
 	most int32
 }
 
@@ -40,34 +41,96 @@ func (ts *tokens) init() {
 	ts.held, ts.by, ts.most = make(map[pipeID]*token), make(map[*process]int32), int32(keepable()/2)
 }
 
-// wrap returns what stands for f, which it takes over. As in the kernel, a process may
-// not have any number of descriptors under way (ETOOMANYREFS).
-func (ts *tokens) wrap(f *sys.FD, caps filecaps.Caps, by *process) (*sys.FD, error) {
+// admit counts one more for by. As in the kernel a process may not have any number of
+// descriptors under way (ETOOMANYREFS). What those have sent that have ended is dropped
+// where it leaves too little: a socket in its own queue stays there, and a row of
+// processes could use up everything so, one after another.
+func (ts *tokens) admit(by *process) error {
 	ts.mu.Lock()
-	few := within(ts.by[by]+1, int32(len(ts.held)), ts.most)
-	ts.mu.Unlock()
-	if !few {
-		f.Close()
-		return nil, unix.ETOOMANYREFS
+	defer ts.mu.Unlock()
+	for !within(ts.by[by]+1, ts.all, ts.most) {
+		if !ts.dropDead() {
+			return unix.ETOOMANYREFS
+		}
 	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+	ts.by[by]++
+	ts.all++
+	return nil
+}
+
+// dropDead drops what the process has under way that has most, of those that have ended;
+// false if there is none. ts.mu is held.
+func (ts *tokens) dropDead() bool {
+	has := make(map[*process]int)
+	for _, tok := range ts.held {
+		has[tok.by]++
+	}
+	var of *process
+	for p, n := range has {
+		if n > has[of] && p.dead() {
+			of = p
+		}
+	}
+	if of == nil {
+		return false
+	}
+	for _, tok := range ts.held {
+		if tok.by == of {
+			ts.drop(tok)
+			tok.end.Close() // and its watch ends
+		}
+	}
+	return true
+}
+
+// drop forgets a token, which nobody can be given any more. ts.mu is held.
+func (ts *tokens) drop(tok *token) {
+	if ts.held[tok.id] == tok {
+		delete(ts.held, tok.id)
+		ts.leave(tok.by)
+	}
+}
+
+// leave undoes admit. ts.mu is held.
+func (ts *tokens) leave(by *process) {
+	ts.all--
+	if ts.by[by]--; ts.by[by] == 0 {
+		delete(ts.by, by)
+	}
+}
+
+// wrap returns what stands for f, which it takes over.
+func (ts *tokens) wrap(f *sys.FD, caps filecaps.Caps, by *process) (*sys.FD, error) {
+	if err := ts.admit(by); err != nil {
+		f.Close()
+		return nil, err
+	}
+	tok, given, err := makeToken(f, caps, by)
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if err != nil {
+		ts.leave(by)
 		f.Close()
 		return nil, fmt.Errorf("make what stands for a descriptor: %w", err)
+	}
+	ts.held[tok.id] = tok
+	go ts.watch(tok)
+	return given, nil
+}
+
+// makeToken returns also the end of the pipe that is sent.
+func makeToken(f *sys.FD, caps filecaps.Caps, by *process) (*token, *sys.FD, error) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, nil, err
 	}
 	_, _ = unix.FcntlInt(uintptr(pipe[1]), unix.F_SETPIPE_SZ, 4096) // less memory for each
 	end, given := os.NewFile(uintptr(pipe[1]), "token"), sys.NewFD(pipe[0])
 	var st unix.Stat_t
 	if err := unix.Fstat(given.Int(), &st); err != nil {
-		return nil, errors.Join(err, f.Close(), end.Close(), given.Close())
+		return nil, nil, errors.Join(err, end.Close(), given.Close())
 	}
-	tok := &token{f, caps, end, pipeID{uint64(st.Dev), st.Ino}, by}
-	ts.mu.Lock()
-	ts.held[tok.id] = tok
-	ts.by[by]++
-	ts.mu.Unlock()
-	go ts.watch(tok)
-	return given, nil
+	return &token{f, caps, end, pipeID{uint64(st.Dev), st.Ino}, by}, given, nil
 }
 
 // find returns the token whose pipe is open under our number fd, nil if it is no
@@ -114,10 +177,7 @@ func (ts *tokens) watch(tok *token) {
 		}
 	}
 	ts.mu.Lock()
-	delete(ts.held, tok.id)
-	if ts.by[tok.by]--; ts.by[tok.by] == 0 {
-		delete(ts.by, tok.by)
-	}
+	ts.drop(tok)
 	ts.mu.Unlock()
 	tok.file.Close()
 	tok.end.Close()

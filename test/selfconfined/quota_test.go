@@ -24,6 +24,7 @@ var besideGreed = []attack{
 	{name: "a process beside one whose threads all wait", do: besideWaiters},
 	{name: "a process beside one whose threads all call", do: besideCallers},
 	{name: "a process beside one that has descriptors under way", do: besideMessages},
+	{name: "a process after some that had descriptors under way", do: afterMessages},
 }
 
 // besideWaiters has more threads than calls can be served at a time wait for a
@@ -100,6 +101,45 @@ func besideMessages(a *attacker) error {
 		check(unix.Close(pair[0]))
 	}
 	return other()
+}
+
+// afterMessages has processes send sockets into their own queues, one after another. They
+// end, and nobody can receive what they sent.
+func afterMessages(a *attacker) error {
+	if os.Getenv(stageEnv) != "" {
+		fmt.Print(intoThemselves(a))
+		os.Exit(succeeded)
+	}
+	few := unix.Rlimit{Cur: 1024, Max: 1024} // the supervisor's, too
+	check(unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
+	a.limit(a.file("it", "it"), rights.Read)
+	sent := ""
+	for range 12 {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), stageEnv+"=1")
+		out, err := cmd.Output()
+		if cmd.ProcessState.ExitCode() != succeeded {
+			return fmt.Errorf("%s, %w", out, err)
+		}
+		if sent += " " + string(out); string(out) == "0" {
+			return fmt.Errorf("they sent%s", sent)
+		}
+	}
+	return nil
+}
+
+// intoThemselves returns how many sockets are in their own queues then.
+func intoThemselves(a *attacker) int {
+	for n := range 500 {
+		pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
+		a.limit(pair[1], rights.Read)
+		err := unix.Sendmsg(pair[0], []byte("x"), unix.UnixRights(pair[1]), nil, 0)
+		check(errors.Join(unix.Close(pair[0]), unix.Close(pair[1])))
+		if err != nil {
+			return n
+		}
+	}
+	return 500
 }
 
 // standby starts a process that copies descriptor fd once it is told to, which the
