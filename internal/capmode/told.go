@@ -36,11 +36,11 @@ func (w *Warden) Report() (a roster.Answer) {
 		s := roster.Served{PID: p.pid, Mode: p.table.Mode()}
 		slots, cut := p.copySlots(left)
 		left -= len(slots)
-		// Opened again: the process may be forgotten meanwhile.
-		n, err := unix.PidfdOpen(p.pid, 0)
-		life := sys.NewFD(-1)
-		if err == nil {
-			life = sys.NewFD(n)
+		w.mu.Lock() // it may be forgotten meanwhile
+		life, err := p.life.Dup()
+		w.mu.Unlock()
+		if err != nil {
+			life = sys.NewFD(-1)
 		}
 		for _, l := range slots {
 			if d := told(l); !d.Caps.IsFull() && !stale(l, life) {

@@ -129,6 +129,7 @@ func (l *Listener) Receive() (Notification, error) {
 	defer func() {
 		l.mu.Lock()
 		delete(l.receivers, tid)
+		l.left.Broadcast() // it may have come when nobody drove it out any more
 		l.mu.Unlock()
 	}()
 	var n Notification

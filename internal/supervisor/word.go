@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/capsicum-go/capsicum/internal/fdtable"
+	"github.com/capsicum-go/capsicum/internal/notify"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -55,7 +56,15 @@ func (c *Call) setWord(pid int, mask, to uint64) error {
 	}
 	word.Cur = wordIn(word)&^mask | to
 	word.Max = max(word.Max, word.Cur) // which only the privileged may raise
-	err = unix.Prlimit(pid, unix.RLIMIT_LOCKS, &word, nil)
+	if err := c.Check(); err != nil {
+		return err
+	}
+	var was unix.Rlimit
+	err = unix.Prlimit(pid, unix.RLIMIT_LOCKS, &word, &was)
+	if err == nil && c.Check() != nil {
+		// It was killed at this moment, and its number may be another's already.
+		return errors.Join(notify.ErrGone, unix.Prlimit(pid, unix.RLIMIT_LOCKS, &was, nil))
+	}
 	if err == unix.EPERM {
 		var id *sys.Identity
 		if id, err = c.Credentials(); err == nil {
