@@ -139,7 +139,7 @@ func ofNoProcess(f *sys.FD) (*sys.FD, error) {
 	if err == nil {
 		path, err = os.Readlink(sys.FDName(f.Int()))
 	}
-	if err == nil && (!strings.HasPrefix(path, "/") || slices.ContainsFunc(strings.Split(path, "/"), isNumber)) {
+	if err == nil && (!strings.HasPrefix(path, "/") || slices.ContainsFunc(strings.Split(path, "/"), isProcess)) {
 		err = eNotCapable
 	}
 	if err != nil {
@@ -148,9 +148,11 @@ func ofNoProcess(f *sys.FD) (*sys.FD, error) {
 	return f, nil
 }
 
-func isNumber(s string) bool {
-	_, err := strconv.Atoi(s)
-	return err == nil
+// isProcess reports whether a name in the proc file system is a process's, or of a link to
+// this one's.
+func isProcess(name string) bool {
+	_, err := strconv.Atoi(name)
+	return err == nil || name == "self" || name == "thread-self"
 }
 
 // leaves turns the errno for a name that leads out of its directory into

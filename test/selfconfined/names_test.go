@@ -28,6 +28,12 @@ var nameAttacks = []attack{
 		dir := must(unix.Open("/tmp", unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
 		return otherMemory(a, dir, "/proc/", func() { a.limit(dir, rights.Lookup) })
 	}},
+	{name: "the supervisor's number", do: func(a *attacker) error {
+		proc := must(unix.Open("/proc", unix.O_DIRECTORY|unix.O_CLOEXEC, 0))
+		a.enter()
+		_, err := unix.Readlinkat(proc, "self", make([]byte, 100))
+		return err
+	}},
 	{name: "marks of global names", root: true, do: globalMark},
 }
 

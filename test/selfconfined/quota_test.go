@@ -117,6 +117,7 @@ func afterMessages(a *attacker) error {
 	for range 12 {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = append(os.Environ(), stageEnv+"=1")
+		cmd.Stderr = os.Stderr
 		out, err := cmd.Output()
 		if cmd.ProcessState.ExitCode() != succeeded {
 			return fmt.Errorf("%s, %w", out, err)
@@ -130,8 +131,8 @@ func afterMessages(a *attacker) error {
 
 // intoThemselves returns how many sockets are in their own queues then.
 func intoThemselves(a *attacker) int {
-	for n := range 500 {
-		pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0))
+	for n := range 200 {
+		pair := must(unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0))
 		a.limit(pair[1], rights.Read)
 		err := unix.Sendmsg(pair[0], []byte("x"), unix.UnixRights(pair[1]), nil, 0)
 		check(errors.Join(unix.Close(pair[0]), unix.Close(pair[1])))
@@ -139,7 +140,7 @@ func intoThemselves(a *attacker) int {
 			return n
 		}
 	}
-	return 500
+	return 200
 }
 
 // standby starts a process that copies descriptor fd once it is told to, which the
