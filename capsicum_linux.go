@@ -1,12 +1,15 @@
 package capsicum
 
 import (
+	"errors"
 	"sync"
 	"syscall"
 
 	"github.com/capsicum-go/capsicum/internal/attach"
+	"github.com/capsicum-go/capsicum/internal/filecaps"
 	"github.com/capsicum-go/capsicum/internal/procdesc"
 	"github.com/capsicum-go/capsicum/internal/static"
+	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -70,10 +73,19 @@ func first() *form {
 	return chosen.form
 }
 
-func enter() error                            { return first().enter() }
 func mode() (bool, error)                     { return now().mode() }
 func getRights(fd int) (rights.Set, error)    { return now().rights(fd) }
 func getFcntls(fd int) (rights.Fcntls, error) { return now().fcntls(fd) }
+
+// enter gives core files up before: the kernel would make them by a global name, and the
+// mode refuses to change that limit.
+func enter() error {
+	f := first()
+	if err := sys.GiveUpCore(); err != nil && !errors.Is(err, filecaps.ECAPMODE) { // which says that it is in the mode
+		return err
+	}
+	return f.enter()
+}
 
 func limitRights(fd int, s rights.Set) error {
 	if !s.IsValid() {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/capsicum.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -110,6 +111,34 @@ static bool confined(void)
 	return form == SUPERVISED;
 }
 
+/*
+ * Keeps the kernel from making a core file, which it would by a global name; the mode
+ * refuses to change that limit. 1 is less than the least of them and, unlike 0, also what
+ * keeps the kernel from handing one to a program (core(5)). Where there are no filters
+ * nothing changes.
+ */
+static int give_up_core(void)
+{
+	struct rlimit none = {1, 1}, now;
+	if (!capsicum_can_filter() || CALL4(SYS_prlimit64, 0, RLIMIT_CORE, &none, 0) == 0)
+		return 0;
+	long r = CALL4(SYS_prlimit64, 0, RLIMIT_CORE, 0, &now);
+	if (r == 0 && now.rlim_cur > 1) { /* a security module may guard the hard limit alone */
+		now.rlim_cur = 1;
+		r = CALL4(SYS_prlimit64, 0, RLIMIT_CORE, &now, 0);
+	}
+	return r == -ENOSYS ? -EPERM : (int)r; /* a caller may go on unconfined after ENOSYS */
+}
+
+static int enter(void)
+{
+	bool has_supervisor = confined();
+	int r = give_up_core();
+	if (r < 0 && r != -ECAPMODE) /* which says that it is in the mode */
+		return r;
+	return has_supervisor ? capsicum_supervised_enter() : capsicum_static_enter();
+}
+
 PUBLIC int cap_enter(void)
 {
 	struct capsicum_signals s;
@@ -118,7 +147,7 @@ PUBLIC int cap_enter(void)
 		capsicum_keep_unwinding();
 	}
 	capsicum_start(&s);
-	return (int)end(&s, confined() ? capsicum_supervised_enter() : capsicum_static_enter());
+	return (int)end(&s, enter());
 }
 
 static int mode(void)

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -500,11 +501,43 @@ static void ring_not_told(void)
 	}
 }
 
+/* ENOSYS would be forgiven. */
+static void with_limits_unknown(void *unused)
+{
+	(void)unused;
+	refuse(SYS_prlimit64, ENOSYS);
+	FAILS(caph_enter(), EPERM);
+	CHECK(!cap_sandboxed());
+}
+
+static void enters_without_core(void *most)
+{
+	struct rlimit l = *(struct rlimit *)most;
+	SUCCEEDS(setrlimit(RLIMIT_CORE, &l));
+	SUCCEEDS(cap_enter());
+	SUCCEEDS(getrlimit(RLIMIT_CORE, &l));
+	CHECK(l.rlim_cur <= 1 && l.rlim_max <= 1);
+	FAILS(setrlimit(RLIMIT_CORE, most), ECAPMODE);
+	FAILS(prlimit(getpid(), RLIMIT_CORE, most, NULL), ECAPMODE);
+	SUCCEEDS(cap_enter());
+}
+
+/* The kernel makes core files by a global name: 1 is less than any, and 0 may be all there is. */
+static void no_core(void)
+{
+	struct rlimit most, none = {0, 0};
+	SUCCEEDS(getrlimit(RLIMIT_CORE, &most));
+	most.rlim_cur = most.rlim_max;
+	in_child(enters_without_core, &most);
+	in_child(enters_without_core, &none);
+	in_child(with_limits_unknown, NULL);
+}
+
 const struct test_case mode_cases[] = {
 	{"enter", enter}, {"beneath", beneath}, {"children beneath", children_beneath}, {"inherited", inherited}, {"local time", local_time},
 	{"time zone data", time_zone_data}, {"named zone", named_zone}, {"execute", execute},
 	{"execute in container", execute_in_container}, {"execute with threads", execute_with_threads}, {"believed", believed},
 	{"kept with threads", kept_with_threads}, {"copied", copied}, {"signals", signals}, {"ring", ring},
-	{"ring not told", ring_not_told},
+	{"ring not told", ring_not_told}, {"no core", no_core},
 	{NULL, NULL},
 };

@@ -196,17 +196,20 @@ func processGroups() []modeGroup {
 		{"pidfd_getfd ptrace kcmp process_vm_readv process_vm_writev process_madvise process_mrelease setpgid",
 			"processes are named by number", always, nil},
 		{"getpgid getsid sched_setparam sched_getparam sched_setscheduler sched_getscheduler sched_setattr sched_getattr " +
-			"sched_setaffinity sched_getaffinity sched_rr_get_interval get_robust_list prlimit64",
+			"sched_setaffinity sched_getaffinity sched_rr_get_interval get_robust_list",
 			"only the process itself, whose threads have numbers too", nil, selfOnly(0)},
+		{"prlimit64", "so here", []clause{ecapmode(is(1, unix.RLIMIT_CORE), notNull(2))}, selfOnly(0)},
 		{"migrate_pages move_pages", "only the process itself", selfOnly(0), nil},
 		{"getpriority setpriority", "only the process itself", []clause{
 			ecapmode(isNot(0, unix.PRIO_PROCESS)), ecapmode(isNot(1, 0)),
 		}, nil},
 		{"ioprio_get ioprio_set", "only the process itself", []clause{ecapmode(isNot(0, whoProcess)), ecapmode(isNot(1, 0))}, nil},
 		{"sched_yield sched_get_priority_max sched_get_priority_min getuid geteuid getgid getegid getresuid getresgid getgroups " +
-			"capset setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid umask getrusage getrlimit setrlimit " +
+			"capset setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid umask getrusage getrlimit " +
 			"times getcpu getrandom uname sysinfo arch_prctl rseq rseq_slice_yield uretprobe uprobe restart_syscall",
 			"of the process itself", nil, nil},
+		// Whoever enters gives core files up: the kernel makes them by a global name.
+		{"setrlimit", "of the process itself", []clause{ecapmode(is(0, unix.RLIMIT_CORE))}, nil},
 		{"capget", "only of the process itself, which is named in memory", nil, always},
 		{"setgroups", "as on FreeBSD", always, nil},
 		{"prctl", "options that weaken, or name others", []clause{

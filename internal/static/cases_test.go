@@ -262,7 +262,8 @@ func enterCase(c *check) {
 	_, err = unix.Dup(fd)
 	c.is("dup of what is not limited", err, nil)
 	c.is("enter again", Enter(), nil)
-	c.is("setrlimit", unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}), nil)
+	c.is("setrlimit", unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: 600, Max: 600}), nil)
+	c.is("setrlimit of core files", unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}), eC)
 }
 
 // afterwardsCase limits in capability mode: ECAPMODE stays the answer.

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"fmt"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -37,4 +38,32 @@ func prlimitAs(uid, gid uint32, pid, resource int, lim *unix.Rlimit, done chan e
 		return
 	}
 	done <- unix.Prlimit(pid, resource, lim, nil)
+}
+
+// noCore is the limit for core files that makes none: less than the least of them, and,
+// unlike 0, also what keeps the kernel from handing one to a program (core(5)).
+const noCore = 1
+
+// GiveUpCore keeps the kernel from making a core file of this process and those that it
+// starts, for as long as nothing raises the limit. Where there are no filters, so that
+// nobody can be confined, nothing changes.
+func GiveUpCore() error {
+	if !SeccompKnows(0) {
+		return nil
+	}
+	if unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: noCore, Max: noCore}) == nil {
+		return nil
+	}
+	var now unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_CORE, &now)
+	if err == nil && now.Cur > noCore { // a security module may guard the hard limit alone
+		err = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: noCore, Max: now.Max})
+	}
+	if err == unix.ENOSYS {
+		err = unix.EPERM // a caller may go on unconfined where the kernel has no filters
+	}
+	if err != nil {
+		return fmt.Errorf("give core files up: %w", err)
+	}
+	return nil
 }
