@@ -103,6 +103,24 @@ func through(low, high uint64) []uint64 {
 	return out
 }
 
+// Where a socket's own options end: numbers beyond are of the packet filters (of IP, ARP,
+// bridges, IPVS) and multicast routes of the machine, or of a network namespace.
+const (
+	lastOptionIP4   = 63
+	lastOptionIP6   = 95
+	originalAddress = 80 // SO_ORIGINAL_DST, of the socket
+)
+
+// tablesIP6 are those of IPv6's packet filter that are among its own options.
+var tablesIP6 = []uint64{64, 65, 68, 69}
+
+// globalOptions refuses what is not about the socket.
+var globalOptions = []clause{
+	ecapmode(is(1, unix.SOL_IP), isAbove(2, lastOptionIP4), isNot(2, originalAddress)),
+	ecapmode(is(1, unix.SOL_IPV6), is(2, tablesIP6...)),
+	ecapmode(is(1, unix.SOL_IPV6), isAbove(2, lastOptionIP6)),
+}
+
 // modeGroups is the closed table of capability mode.
 func modeGroups() []modeGroup {
 	return slices.Concat(pathGroups(), descriptorGroups(), socketGroups(), processGroups(), otherGroups())
@@ -174,9 +192,10 @@ func socketGroups() []modeGroup {
 		{"sendmsg sendmmsg", "the address is in memory", nil, []clause{ecapmode()}},
 		{"recvfrom recvmsg recvmmsg accept accept4 listen shutdown getsockname getpeername", "acts on held sockets", nil, nil},
 		{"getsockopt", "who is at the other end is a process that is not held",
-			[]clause{ecapmode(is(1, unix.SOL_SOCKET), is(2, unix.SO_PEERPIDFD))}, nil},
+			append([]clause{ecapmode(is(1, unix.SOL_SOCKET), is(2, unix.SO_PEERPIDFD))}, globalOptions...), nil},
 		// SO_RCVLOWAT marks process descriptors: marked, any socket would stand for who made it.
-		{"setsockopt", "so is who sends", []clause{ecapmode(is(1, unix.SOL_SOCKET), is(2, unix.SO_PASSPIDFD, unix.SO_RCVLOWAT))}, nil},
+		{"setsockopt", "so is who sends",
+			append([]clause{ecapmode(is(1, unix.SOL_SOCKET), is(2, unix.SO_PASSPIDFD, unix.SO_RCVLOWAT))}, globalOptions...), nil},
 	}
 }
 
