@@ -84,21 +84,30 @@ const (
 // the encoding of clock_getcpuclockid(3).
 var ownClocks = []uint64{0xfffffff8, 0xfffffff9, 0xfffffffa, 0xfffffffc, 0xfffffffd, 0xfffffffe}
 
-// handleControls are the ioctls of XFS, without size and direction, that look up names
-// and handles, which are names of every file of a file system.
-var handleControls = []uint64{0x5869, 0x586a, 0x586b, 0x586c, 0x587a, 0x587b}
-
-// interfaceControls returns the ioctls of sockets, without size and direction, that
-// are not about the socket: routes, addresses, interfaces, and those of wireless
-// ones.
-func interfaceControls() []uint64 {
-	return slices.Concat(through(0x8908, 0x89ff), through(0x8b00, 0x8bff))
+// globalControls are the ioctls, without size and direction, that reach beyond the
+// descriptor, as ranges: a kind that only grows such commands is refused with all its
+// numbers but those of commands that do not.
+var globalControls = [][2]uint64{
+	// Of XFS: they look up names and handles, which are names of every file there.
+	{0x5869, 0x586c}, {0x587a, 0x587b},
+	// Of sockets: routes, addresses, interfaces, and those of wireless ones.
+	{0x8908, 0x89ff}, {0x8b00, 0x8bff},
+	// Of btrfs: they find names by numbers, search, send and change the whole file
+	// system. Not FICLONE, FICLONERANGE, FIDEDUPERANGE.
+	{0x9400, 0x9408}, {0x940a, 0x940c}, {0x940e, 0x9435}, {0x9437, 0x94ff},
+	// Of namespaces: they tell which process numbers exist, and open other namespaces.
+	{0xb700, 0xb7ff},
+	// Of process descriptors: they open namespaces. Not PIDFD_GET_INFO.
+	{0xff00, 0xff0a}, {0xff0c, 0xffff},
 }
 
-func through(low, high uint64) []uint64 {
+// through lists the values of ranges.
+func through(ranges [][2]uint64) []uint64 {
 	var out []uint64
-	for v := low; v <= high; v++ {
-		out = append(out, v)
+	for _, r := range ranges {
+		for v := r[0]; v <= r[1]; v++ {
+			out = append(out, v)
+		}
 	}
 	return out
 }
@@ -162,8 +171,8 @@ func descriptorGroups() []modeGroup {
 		{"fcntl", "an owner is signalled by number", nil, []clause{
 			ecapmode(is(1, unix.F_SETOWN), isNot(2, 0, ownPID)), ecapmode(is(1, unix.F_SETOWN_EX)),
 		}},
-		{"ioctl", "interfaces and handles are global; an owner is signalled by number", []clause{
-			ecapmode(test{arg: 1, op: in, mask: ioctlNumber, values: append(interfaceControls(), handleControls...)}),
+		{"ioctl", "interfaces, namespaces and handles are global; an owner is signalled by number", []clause{
+			ecapmode(masked(1, ioctlNumber, through(globalControls)...)),
 		}, []clause{ecapmode(is(1, fioSetOwn, siocSetPgrp))}},
 		{"io_submit", "what is done is in memory", nil, []clause{notcapable()}},
 		{"io_uring_setup io_uring_enter io_uring_register", "rings are seen by no filter", always, nil},

@@ -126,6 +126,52 @@ var modeCases = []struct {
 	{"ioctl", [6]uint64{3, 0x89e0}, eC, eC},        // SIOCUNIXFILE
 	{"ioctl", [6]uint64{3, 0x8901}, 0, eC},         // FIOSETOWN
 	{"ioctl", [6]uint64{3, 0x80108906}, 0, 0},      // SIOCGSTAMP_NEW
+	{"ioctl", [6]uint64{3, 0xff03}, eC, eC},        // PIDFD_GET_MNT_NAMESPACE
+	{"ioctl", [6]uint64{3, high | 0xc000ff0a}, eC, eC},
+	{"ioctl", [6]uint64{3, 0xc040ff0b}, 0, 0},   // PIDFD_GET_INFO
+	{"ioctl", [6]uint64{3, 0xc050ff0b}, 0, 0},   // the same, of a later kernel
+	{"ioctl", [6]uint64{3, 0xff0c}, eC, eC},     // what comes after it
+	{"ioctl", [6]uint64{3, 0xff00}, eC, eC},     //
+	{"ioctl", [6]uint64{3, 0xffff}, eC, eC},     //
+	{"ioctl", [6]uint64{3, 0xb701}, eC, eC},     // NS_GET_USERNS
+	{"ioctl", [6]uint64{3, 0x8004b708}, eC, eC}, // NS_GET_PID_IN_PIDNS
+	{"ioctl", [6]uint64{3, 0x8010b70b}, eC, eC}, // NS_MNT_GET_NEXT
+	{"ioctl", [6]uint64{3, 0xb6ff}, 0, 0},
+	{"ioctl", [6]uint64{3, 0xb800}, 0, 0},
+	{"ioctl", [6]uint64{3, unix.FICLONE}, 0, 0},
+	{"ioctl", [6]uint64{3, unix.FICLONERANGE}, 0, 0},
+	{"ioctl", [6]uint64{3, unix.FIDEDUPERANGE}, 0, 0},
+	{"ioctl", [6]uint64{3, 0xd0009411}, eC, eC},        // BTRFS_IOC_TREE_SEARCH
+	{"ioctl", [6]uint64{3, 0xd0009412}, eC, eC},        // BTRFS_IOC_INO_LOOKUP
+	{"ioctl", [6]uint64{3, high | 0x50009401}, eC, eC}, // BTRFS_IOC_SNAP_CREATE
+	{"ioctl", [6]uint64{3, 0x940f}, eC, eC},            // BTRFS_IOC_SNAP_DESTROY
+	{"getsockopt", [6]uint64{3, unix.SOL_SOCKET, unix.SO_ERROR}, 0, 0},
+	{"getsockopt", [6]uint64{3, unix.SOL_SOCKET, unix.SO_PEERPIDFD}, eC, eC},
+	{"getsockopt", [6]uint64{3, unix.SOL_TCP, unix.TCP_INFO}, 0, 0},
+	{"getsockopt", [6]uint64{3, unix.SOL_IP, unix.IP_TOS}, 0, 0},
+	{"getsockopt", [6]uint64{3, unix.SOL_IP, 63}, 0, 0},
+	{"getsockopt", [6]uint64{3, unix.SOL_IP, 64}, eC, eC}, // IPT_SO_GET_INFO
+	{"getsockopt", [6]uint64{3, unix.SOL_IP, 67}, eC, eC}, // IPT_SO_GET_REVISION_TARGET
+	{"getsockopt", [6]uint64{3, unix.SOL_IP, 80}, 0, 0},   // SO_ORIGINAL_DST
+	{"getsockopt", [6]uint64{3, unix.SOL_IP, 81}, eC, eC},
+	{"getsockopt", [6]uint64{3, high, high | 64}, eC, eC},
+	{"getsockopt", [6]uint64{3, unix.SOL_IPV6, unix.IPV6_TCLASS}, 0, 0},
+	{"getsockopt", [6]uint64{3, unix.SOL_IPV6, 64}, eC, eC},  // IP6T_SO_GET_INFO
+	{"getsockopt", [6]uint64{3, unix.SOL_IPV6, 69}, eC, eC},  // IP6T_SO_GET_REVISION_TARGET
+	{"getsockopt", [6]uint64{3, unix.SOL_IPV6, 80}, 0, 0},    // IP6T_SO_ORIGINAL_DST
+	{"getsockopt", [6]uint64{3, unix.SOL_IPV6, 206}, eC, eC}, // MRT6_VERSION
+	{"setsockopt", [6]uint64{3, unix.SOL_SOCKET, unix.SO_RCVBUF}, 0, 0},
+	{"setsockopt", [6]uint64{3, unix.SOL_SOCKET, unix.SO_PASSPIDFD}, eC, eC},
+	{"setsockopt", [6]uint64{3, unix.SOL_IP, unix.IP_LOCAL_PORT_RANGE}, 0, 0},
+	{"setsockopt", [6]uint64{3, unix.SOL_IP, 65}, eC, eC},    // IPT_SO_SET_ADD_COUNTERS
+	{"setsockopt", [6]uint64{3, unix.SOL_IP, 96}, eC, eC},    // ARPT_SO_SET_REPLACE
+	{"setsockopt", [6]uint64{3, unix.SOL_IP, 128}, eC, eC},   // EBT_SO_SET_ENTRIES
+	{"setsockopt", [6]uint64{3, unix.SOL_IP, 200}, eC, eC},   // MRT_INIT
+	{"setsockopt", [6]uint64{3, unix.SOL_IP, 1157}, eC, eC},  // IP_VS_SO_SET_FLUSH
+	{"setsockopt", [6]uint64{3, high | 41, 65}, eC, eC},      // IP6T_SO_SET_ADD_COUNTERS
+	{"setsockopt", [6]uint64{3, unix.SOL_IPV6, 200}, eC, eC}, // MRT6_INIT
+	{"setsockopt", [6]uint64{3, unix.SOL_IPV6, unix.IPV6_FREEBIND}, 0, 0},
+	{"setsockopt", [6]uint64{3, unix.SOL_IPV6, unix.IPV6_AUTOFLOWLABEL}, 0, 0},
 	{"fcntl", [6]uint64{3, unix.F_SETOWN, 0}, 0, 0},
 	{"fcntl", [6]uint64{3, unix.F_SETOWN, testPID}, 0, 0},
 	{"fcntl", [6]uint64{3, unix.F_SETOWN, 1}, 0, eC},
