@@ -210,6 +210,10 @@ var modeCases = []struct {
 	{"ioprio_set", [6]uint64{2, 0}, eC, eC},
 	{"clone", [6]uint64{unix.CLONE_VM | unix.CLONE_VFORK | 17}, 0, 0},
 	{"clone", [6]uint64{unix.CLONE_NEWUSER | 17}, eC, eC},
+	{"clone", [6]uint64{unix.CLONE_PARENT}, eC, eC},
+	{"clone", [6]uint64{high | unix.CLONE_PARENT | unix.CLONE_VM | 17}, eC, eC},
+	{"clone", [6]uint64{unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD | unix.CLONE_SYSVSEM |
+		unix.CLONE_SETTLS | unix.CLONE_PARENT_SETTID | unix.CLONE_CHILD_CLEARTID}, 0, 0}, // pthread_create
 	{"clone3", [6]uint64{ptr, 88}, unix.ENOSYS, unix.ENOSYS},
 	{"unshare", [6]uint64{unix.CLONE_FILES}, 0, 0},
 	{"unshare", [6]uint64{unix.CLONE_NEWNET}, eC, eC},
