@@ -144,7 +144,7 @@ func systemModeCases() []Case {
 			return all(err, same("no_new_privs", v, 1))
 		}),
 	)
-	return list
+	return append(list, beyondCases()...)
 }
 
 // otherTable makes a call by the numbers of x32, which a filter must not take for

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/capsicum-go/capsicum"
+	"github.com/capsicum-go/capsicum/internal/attach"
 	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
@@ -38,21 +39,23 @@ const (
 	succeeded = 40
 	refused   = 41
 	broken    = 42 // it did not come to the attack
+	notHere   = 43 // what it is about is not here
 )
 
 // attack is something that a limited descriptor, or capability mode, must prevent.
 type attack struct {
 	name string
 	root bool // only root can make it
-	// needs is a device that it takes; a machine may have none.
-	needs string
-	// do returns nil if it reached what it must not.
+	// alone is without a supervisor, by filters alone.
+	alone bool
+	// do returns nil if it reached what it must not, and [errAbsent] if that is not here.
 	do func(*attacker) error
 }
 
 // attacker is the process that attacks.
 type attacker struct {
 	confined bool
+	alone    bool
 	dir      string // scratch
 }
 
@@ -78,9 +81,39 @@ func (a *attacker) limit(fd int, r ...rights.Right) {
 }
 
 func (a *attacker) enter() {
-	if a.confined {
+	switch {
+	case !a.confined:
+		return
+	case a.alone:
+		withoutDescriptors(func() { check(capsicum.Enter()) })
+	default:
 		check(capsicum.Enter())
 	}
+	if attach.Supervised() == a.alone {
+		panic(fmt.Errorf("%w: the other form", errBroken))
+	}
+}
+
+// withoutDescriptors does something while no descriptor can be had.
+func withoutDescriptors(do func()) {
+	time.Sleep(time.Microsecond) // the runtime opens its own
+	next := must(unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0))
+	check(unix.Close(next))
+	var was unix.Rlimit
+	check(unix.Getrlimit(unix.RLIMIT_NOFILE, &was))
+	check(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(next), Max: was.Max}))
+	do()
+	check(unix.Setrlimit(unix.RLIMIT_NOFILE, &was))
+}
+
+// inBothForms is the attacks of list, and the same against who has no supervisor.
+func inBothForms(list []attack) []attack {
+	both := slices.Clone(list)
+	for _, at := range list {
+		at.name, at.alone = at.name+", without a supervisor", true
+		both = append(both, at)
+	}
+	return both
 }
 
 // file makes a file with text in it, open for reading and writing.
@@ -124,18 +157,22 @@ func (at attack) make() (status int) {
 			status = broken
 		}
 	}()
-	a := &attacker{confined: os.Getenv(confinedEnv) == "1", dir: os.Getenv(dirEnv)}
+	a := &attacker{confined: os.Getenv(confinedEnv) == "1", alone: at.alone, dir: os.Getenv(dirEnv)}
 	err := at.do(a)
 	fmt.Fprintln(os.Stderr, "outcome:", err)
-	if err != nil {
-		return refused
+	switch {
+	case err == nil:
+		return succeeded
+	case errors.Is(err, errAbsent):
+		return notHere
 	}
-	return succeeded
+	return refused
 }
 
 func attacks() []attack {
 	var all []attack
-	for _, list := range [][]attack{numberAttacks, nameAttacks, processAttacks, waitAttacks, messageAttacks, listenerAttacks, ringAttacks, programAttacks, deviceAttacks} {
+	for _, list := range [][]attack{numberAttacks, nameAttacks, processAttacks, waitAttacks, messageAttacks, listenerAttacks, ringAttacks, programAttacks,
+		deviceAttacks, inBothForms(machineAttacks)} {
 		all = append(all, list...)
 	}
 	return all
@@ -159,8 +196,11 @@ func TestUnnoticed(t *testing.T) {
 			}
 			for _, confined := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/confined=%v", at.name, who, confined), func(t *testing.T) {
-					at.haveNeeded(t, cred)
-					if got, out := at.run(t, cred, confined); got != succeeded {
+					switch got, out := at.run(t, cred, confined); got {
+					case succeeded:
+					case notHere:
+						t.Skip(out)
+					default:
 						t.Errorf("it ends with %d\n%s", got, out)
 					}
 				})
@@ -176,8 +216,11 @@ func TestAttacks(t *testing.T) {
 				continue
 			}
 			t.Run(at.name+"/"+who, func(t *testing.T) {
-				at.haveNeeded(t, cred)
-				if got, out := at.run(t, cred, false); got != succeeded {
+				switch got, out := at.run(t, cred, false); got {
+				case succeeded:
+				case notHere:
+					t.Skip(out)
+				default:
 					t.Fatalf("unconfined it ends with %d, so that it proves nothing\n%s", got, out)
 				}
 				if got, out := at.run(t, cred, true); got != refused {
@@ -185,21 +228,6 @@ func TestAttacks(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// haveNeeded skips what the machine has no device for, or none for that user.
-func (at attack) haveNeeded(t *testing.T, cred *syscall.Credential) {
-	t.Helper()
-	if at.needs == "" {
-		return
-	}
-	st, err := os.Stat(at.needs)
-	if err != nil {
-		t.Skip(err)
-	}
-	if (cred != nil || os.Geteuid() != 0) && st.Mode().Perm()&0o006 != 0o006 {
-		t.Skipf("%s is %v", at.needs, st.Mode())
 	}
 }
 
