@@ -1,11 +1,7 @@
 package supervisor
 
 import (
-	"errors"
-
-	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
-	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,13 +44,6 @@ func nameHandlers() []answer {
 		{"removexattr", nameAttr(at{cwd, 0}, followed, removeName, 1, plainArgs(-1, -1, -1))},
 		{"lremovexattr", nameAttr(at{cwd, 0}, notFollowed, removeName, 1, plainArgs(-1, -1, -1))},
 		{"removexattrat", known(2, linkFlags, nameAttr(at{0, 1}, atFlags(2), removeName, 3, plainArgs(-1, -1, -1)))},
-
-		{"open", opensByName(at{cwd, 0}, func(c *Call) (Opening, error) { return PlainOpening(c.Arg(1), c.Arg(2)), nil })},
-		{"openat", opensByName(at{0, 1}, func(c *Call) (Opening, error) { return PlainOpening(c.Arg(2), c.Arg(3)), nil })},
-		{"creat", opensByName(at{cwd, 0}, func(c *Call) (Opening, error) {
-			return PlainOpening(unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC, c.Arg(1)), nil
-		})},
-		{"openat2", opensByName(at{0, 1}, OpenHow)},
 	}
 }
 
@@ -212,129 +201,4 @@ func watchCall(c *Call) Result {
 			})
 			return wd, err
 		})(c)
-}
-
-// opensByName opens where only the supervisor can withhold truncation. All
-// rights are judged here, because the supervisor is under no Landlock rule.
-func opensByName(a at, decode func(*Call) (Opening, error)) Handler {
-	return func(c *Call) Result {
-		o, err := decode(c)
-		if err != nil {
-			return Fail(err)
-		}
-		if o.Resolve != 0 || o.Has(unix.O_TMPFILE) && !o.writes() || o.Has(unix.O_CREAT) && o.Has(unix.O_DIRECTORY) {
-			return Errno(unix.EINVAL)
-		}
-		n, err := a.read(c)
-		if err != nil {
-			return Fail(err)
-		}
-		for range createTries {
-			fd, again, err := o.openName(c, n)
-			if again {
-				continue
-			}
-			if err != nil {
-				return Fail(err)
-			}
-			return FD(fd, o.Has(unix.O_CLOEXEC))
-		}
-		return Errno(unix.EAGAIN)
-	}
-}
-
-// openName opens what n means, or makes it. again says that it appeared or
-// vanished meanwhile.
-func (o Opening) openName(c *Call, n named) (fd *sys.FD, again bool, err error) {
-	var how Walk
-	if o.Has(unix.O_NOFOLLOW) || o.Has(unix.O_CREAT) && o.Has(unix.O_EXCL) {
-		how = NoFollow
-	}
-	f, err := c.s.namei.Resolve(c, n.dir, n.name, how)
-	switch {
-	case errors.Is(err, unix.ENOENT) && o.Has(unix.O_CREAT):
-		fd, err = o.makeName(c, n)
-		return fd, err == unix.EEXIST && !o.Has(unix.O_EXCL), err
-	case err != nil:
-		return nil, false, err
-	}
-	defer f.Close()
-	if o.Has(unix.O_CREAT) && o.Has(unix.O_EXCL) {
-		return nil, false, unix.EEXIST
-	}
-	fd, err = o.openFound(c, f)
-	return fd, false, err
-}
-
-// openFound opens an existing object through our descriptor of it.
-func (o Opening) openFound(c *Call, f *Found) (*sys.FD, error) {
-	mode, err := modeOf(f.Object.Int())
-	if err != nil {
-		return nil, err
-	}
-	if err := o.fits(mode); err != nil {
-		return nil, err
-	}
-	if err := mayOpen(f.Entry, o.needsOf(mode)); err != nil {
-		return nil, err
-	}
-	if err := c.ownTerminal(f.Object.Int()); err != nil {
-		return nil, err
-	}
-	if o.Has(unix.O_PATH) {
-		return nil, unix.EACCES // such a descriptor cannot be handed over
-	}
-	name, err := c.link(f.Object)
-	if err != nil {
-		return nil, err
-	}
-	flags := int(o.Flags)&^(unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW) | unix.O_NOCTTY | unix.O_CLOEXEC
-	var got int
-	c.Yield() // a FIFO waits for its other end
-	err = c.As(func() error {
-		return c.Blocking(func() (err error) { got, err = unix.Open(name, flags, uint32(o.Mode)); return err })
-	})
-	if err != nil {
-		return nil, err
-	}
-	return sys.NewFD(got), nil
-}
-
-func mayOpen(e *plan.Entry, needs rights.Set) error {
-	switch {
-	case e == nil:
-		return unix.EACCES
-	case e.Rights.Contains(needs):
-		return nil
-	case plan.ReadOnly(e.Rights):
-		return unix.EROFS
-	}
-	return unix.EACCES
-}
-
-// makeName makes a file where there was none.
-func (o Opening) makeName(c *Call, n named) (*sys.FD, error) {
-	f, err := c.s.namei.Resolve(c, n.dir, n.name, Create)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if f.Object != nil {
-		return nil, unix.EEXIST
-	}
-	if err := mayOpen(f.Entry, o.needsToMake()); err != nil {
-		return nil, err
-	}
-	var got int
-	err = c.AsCreator(func() error {
-		return sys.Retry(func() (err error) {
-			flags := int(o.Flags) | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_NOCTTY | unix.O_CLOEXEC
-			got, err = unix.Openat(f.Parent.Int(), f.Name, flags, uint32(o.Mode))
-			return err
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return sys.NewFD(got), nil
 }

@@ -131,7 +131,7 @@ func fdHandlers() []answer {
 
 // file runs f as the caller with a name that leads to the very object.
 func (c *Call) file(s *subject, f func(name string) error) error {
-	name, err := c.link(s.FD)
+	name, err := c.link(s.Int())
 	if err != nil {
 		return err
 	}

@@ -35,22 +35,31 @@ func (m *mountNamei) EntryOf(fd *sys.FD) (*plan.Entry, error) {
 // they would mean the supervisor's descriptors. The one form programs use to
 // name their own descriptors is understood.
 func (m *mountNamei) Resolve(c *Call, dirfd int32, name string, how Walk) (*Found, error) {
-	if name == "" {
+	dir, err := m.start(c, dirfd, name)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return m.from(c, dir, name, how)
+}
+
+// start opens the directory that name begins in, if it needs one.
+func (m *mountNamei) start(c *Call, dirfd int32, name string) (*sys.FD, error) {
+	switch {
+	case name == "":
 		return nil, unix.ENOENT
-	}
-	if len(name) >= PathMax {
+	case len(name) >= PathMax:
 		return nil, unix.ENAMETOOLONG
+	case name[0] == '/':
+		return nil, nil
 	}
+	return c.Dir(dirfd)
+}
+
+// from is Resolve from a directory.
+func (m *mountNamei) from(c *Call, dir *sys.FD, name string, how Walk) (*Found, error) {
 	if fd, ok := ownDescriptor(c, name); ok && how == 0 {
 		return m.descriptor(c, fd)
-	}
-	var dir *sys.FD
-	if name[0] != '/' {
-		var err error
-		if dir, err = c.Dir(dirfd); err != nil {
-			return nil, err
-		}
-		defer dir.Close()
 	}
 	f := new(Found)
 	err := c.As(func() error {

@@ -233,21 +233,21 @@ var ops = map[string]op{
 		st.file, err = unix.Open(a[0], flags|unix.O_CLOEXEC, 0)
 		return err
 	}),
-	"openat2": plain(func(_ *opState, a []string) error {
-		how := map[string]unix.OpenHow{
-			"read": {Flags: unix.O_RDONLY}, "trunc": {Flags: unix.O_WRONLY | unix.O_TRUNC},
-			"creat": {Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC, Mode: 0o600},
-		}[a[1]]
-		how.Flags |= unix.O_CLOEXEC
-		fd, err := unix.Openat2(unix.AT_FDCWD, a[0], &how)
-		if err != nil {
-			return err
-		}
-		if link, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err != nil || link != a[0] {
-			return fmt.Errorf("descriptor of %q: %w", link, err)
-		}
-		return unix.Close(fd)
+	"openat2": plain(openat2Op),
+	"reopen": plain(func(st *opState, a []string) error {
+		return openat2Op(st, append([]string{"/proc/self/fd/" + strconv.Itoa(st.file)}, a...))
 	}),
+	// The mode of a file without a name.
+	"tmpfile": func(_ *opState, a []string) (string, error) {
+		fd, err := unix.Openat2(unix.AT_FDCWD, a[0], &unix.OpenHow{Flags: unix.O_TMPFILE | unix.O_RDWR | unix.O_CLOEXEC, Mode: 0o666})
+		if err != nil {
+			return "", err
+		}
+		defer unix.Close(fd)
+		var st unix.Stat_t
+		err = unix.Fstat(fd, &st)
+		return fmt.Sprintf("%o %d", st.Mode&0o7777, st.Uid), err
+	},
 	"nofile": plain(func(*opState, []string) error {
 		return unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 3})
 	}),
@@ -368,4 +368,29 @@ func sendmmsgOp(st *opState, a []string) (string, error) {
 		return "wrong lengths", nil
 	}
 	return strconv.Itoa(int(n)), failure(e)
+}
+
+// openat2Op opens and closes. The descriptor must be of the name, or of a third word.
+func openat2Op(_ *opState, a []string) error {
+	how := map[string]unix.OpenHow{
+		"read": {Flags: unix.O_RDONLY}, "trunc": {Flags: unix.O_WRONLY | unix.O_TRUNC}, "path": {Flags: unix.O_PATH},
+		"creat": {Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC, Mode: 0o600},
+		"make":  {Flags: unix.O_RDWR | unix.O_CREAT | unix.O_NONBLOCK, Mode: 0o600},
+		"excl":  {Flags: unix.O_RDWR | unix.O_CREAT | unix.O_EXCL, Mode: 0o600},
+		"own":   {Flags: unix.O_RDWR | unix.O_CREAT | unix.O_NOFOLLOW, Mode: 0o600},
+		"notmp": {Flags: unix.O_RDWR | unix.O_TMPFILE&^unix.O_DIRECTORY, Mode: 0o600},
+	}[a[1]]
+	how.Flags |= unix.O_CLOEXEC
+	fd, err := unix.Openat2(unix.AT_FDCWD, a[0], &how)
+	if err != nil {
+		return err
+	}
+	want := a[0]
+	if a[2] != "" {
+		want = a[2]
+	}
+	if link, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err != nil || link != want {
+		return fmt.Errorf("descriptor of %q: %w", link, err)
+	}
+	return unix.Close(fd)
 }

@@ -104,15 +104,18 @@ func (c *Call) located(fd *sys.FD) (object, error) {
 	return object{Place: place, fd: fd.Int(), close: func() { fd.Close() }}, nil
 }
 
-// lacks returns nil when place grants need, else the errno Linux would have:
-// EROFS for a change where nothing at all may be changed, or otherwise.
+// lacks returns nil when place grants need, else the errno Linux would have.
 func lacks(place *lookup.Place, need rights.Set, otherwise unix.Errno) error {
+	return refusal(place.Rights(), need, place.ReadOnly() && !place.Outside, otherwise)
+}
+
+// refusal returns nil when need is granted, else the errno Linux would have: EROFS
+// for a change where nothing at all may be changed, or otherwise.
+func refusal(granted, need rights.Set, readOnly bool, otherwise unix.Errno) error {
 	switch {
-	case place.Rights().Contains(need):
+	case granted.Contains(need):
 		return nil
-	case place.Outside:
-		return otherwise
-	case place.ReadOnly() && !plan.ReadOnly(need):
+	case readOnly && !plan.ReadOnly(need):
 		return unix.EROFS
 	}
 	return otherwise

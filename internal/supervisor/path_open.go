@@ -5,12 +5,13 @@ import (
 	"encoding/binary"
 	"strings"
 
-	"github.com/capsicum-go/capsicum/internal/lookup"
-	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
+
+// This file opens, under both engines: one engine's names are found by a walk over the
+// plan, the other's by the kernel, and all that is done with what they mean is here.
 
 func openHandlers() []answer {
 	return []answer{
@@ -125,18 +126,28 @@ func (o Opening) needsOf(mode uint32) rights.Set {
 	return n
 }
 
+// follows reports whether a link that is the last component is followed.
+func (o Opening) follows() bool { return !o.Has(unix.O_NOFOLLOW) && !o.Has(unix.O_CREAT|unix.O_EXCL) }
+
+// valid refuses what the kernel refuses before it looks at any name.
+func (o Opening) valid() error {
+	switch {
+	case o.Has(unix.O_TMPFILE) && (!o.writes() || o.Has(unix.O_CREAT)),
+		o.Flags&unix.O_TMPFILE&^unix.O_DIRECTORY != 0 && !o.Has(unix.O_TMPFILE),
+		o.Has(unix.O_CREAT) && o.Has(unix.O_DIRECTORY):
+		return unix.EINVAL
+	}
+	return nil
+}
+
 func opens(a at, decode func(*Call) (Opening, error)) Handler {
 	return func(c *Call) Result {
 		o, err := c.opening(decode)
+		if err == nil {
+			err = o.valid()
+		}
 		if err != nil {
 			return Fail(err)
-		}
-		if o.Has(unix.O_TMPFILE) && (!o.writes() || o.Has(unix.O_CREAT)) ||
-			o.Flags&unix.O_TMPFILE&^unix.O_DIRECTORY != 0 && !o.Has(unix.O_TMPFILE) {
-			return Errno(unix.EINVAL)
-		}
-		if o.Has(unix.O_CREAT) && o.Has(unix.O_DIRECTORY) {
-			return Errno(unix.EINVAL)
 		}
 		n, err := a.read(c)
 		if err != nil {
@@ -150,7 +161,20 @@ func opens(a at, decode func(*Call) (Opening, error)) Handler {
 	}
 }
 
-// open walks n and opens what is there. A name that is to be created is tried
+// spot is what the name of an open means, held: an object, or where one can be made.
+type spot interface {
+	FD() int      // of the object, -1 when it is missing
+	DirFD() int   // of the last component's directory, -1 where that says nothing
+	Last() string // component, with its trailing slash
+
+	// The supervisor is under no Landlock rule: all that is granted is judged here.
+	mayOpen(c *Call, o Opening, mode uint32) error
+	mayMake(o Opening) error
+
+	Close()
+}
+
+// open finds n and opens what is there. A name that is to be created is tried
 // again when it appears meanwhile.
 func (o Opening) open(c *Call, n named) (*sys.FD, error) {
 	if o.Changes() {
@@ -158,18 +182,13 @@ func (o Opening) open(c *Call, n named) (*sys.FD, error) {
 			return nil, err
 		}
 	}
-	opts := lookup.Options{Follow: !o.Has(unix.O_NOFOLLOW), Restrict: o.Resolve}
-	if o.Has(unix.O_CREAT) {
-		opts.Mode = lookup.Create
-		opts.Follow = opts.Follow && !o.Has(unix.O_EXCL)
-	}
 	for range createTries {
-		obj, err := n.find(c, opts)
+		s, err := c.s.namei.spot(c, n, o)
 		if err != nil {
 			return nil, err
 		}
-		fd, again, err := o.take(c, obj)
-		obj.Close()
+		fd, again, err := o.take(c, s)
+		s.Close()
 		if !again {
 			return fd, err
 		}
@@ -177,34 +196,31 @@ func (o Opening) open(c *Call, n named) (*sys.FD, error) {
 	return nil, unix.EAGAIN
 }
 
-// take opens or creates what the walk found. again says that it changed.
-func (o Opening) take(c *Call, obj *lookup.Object) (fd *sys.FD, again bool, err error) {
-	if o.Has(unix.O_CREAT) && strings.HasSuffix(obj.Name, "/") {
+// take opens or creates what was found. again says that it changed.
+func (o Opening) take(c *Call, s spot) (fd *sys.FD, again bool, err error) {
+	if o.Has(unix.O_CREAT) && strings.HasSuffix(s.Last(), "/") {
 		return nil, false, unix.EISDIR
 	}
-	if obj.FD() < 0 {
-		fd, err = o.create(c, obj)
+	if s.FD() < 0 {
+		fd, err = o.create(c, s)
 		return fd, err == unix.EEXIST && !o.Has(unix.O_EXCL), err
 	}
 	if o.Has(unix.O_CREAT | unix.O_EXCL) {
 		return nil, false, unix.EEXIST
 	}
-	fd, err = o.existing(c, obj)
+	fd, err = o.existing(c, s)
 	return fd, false, err
 }
 
-func (o Opening) create(c *Call, obj *lookup.Object) (*sys.FD, error) {
-	if err := lacks(&obj.Dir, o.needsToMake(), unix.EACCES); err != nil {
+func (o Opening) create(c *Call, s spot) (*sys.FD, error) {
+	if err := s.mayMake(o); err != nil {
 		return nil, err
-	}
-	if obj.Dir.Entry.Kind == plan.Proc {
-		return nil, unix.ENOENT
 	}
 	var n int
 	err := c.AsCreator(func() error {
 		return sys.Retry(func() (err error) {
 			flags := int(o.Flags) | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_NOCTTY | unix.O_CLOEXEC
-			n, err = unix.Openat(obj.DirFD(), obj.Name, flags, uint32(o.Mode))
+			n, err = unix.Openat(s.DirFD(), s.Last(), flags, uint32(o.Mode))
 			return err
 		})
 	})
@@ -216,48 +232,50 @@ func (o Opening) create(c *Call, obj *lookup.Object) (*sys.FD, error) {
 
 // existing opens the object itself, through our descriptor of it: the name may
 // mean something else by now.
-func (o Opening) existing(c *Call, obj *lookup.Object) (*sys.FD, error) {
-	mode, err := modeOf(obj.FD())
-	if err != nil {
+func (o Opening) existing(c *Call, s spot) (*sys.FD, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(s.FD(), &st); err != nil {
 		return nil, err
 	}
-	if err := o.fits(mode); err != nil {
+	if err := o.fits(st.Mode); err != nil {
 		return nil, err
 	}
-	if err := o.allowed(c, obj, mode); err != nil {
+	if err := s.mayOpen(c, o, st.Mode); err != nil {
 		return nil, err
 	}
-	if err := stickyCreate(c, o, obj); err != nil {
+	if err := c.ownTerminal(&st); err != nil {
 		return nil, err
+	}
+	if o.Has(unix.O_CREAT) && s.DirFD() >= 0 {
+		if err := c.mayCreateIn(s.DirFD(), &st); err != nil {
+			return nil, err
+		}
 	}
 	flags := int(o.Flags)&^(unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW) | unix.O_NOCTTY | unix.O_CLOEXEC
+	plain := isType(st.Mode, unix.S_IFREG) || isType(st.Mode, unix.S_IFDIR)
 	if o.Has(unix.O_PATH) {
 		// A descriptor without access cannot be put into another process. One
 		// for reading can do all that it could, where reading is granted.
 		flags = flags&^unix.O_PATH | unix.O_RDONLY | unix.O_NONBLOCK
-		if !isType(mode, unix.S_IFDIR) && !isType(mode, unix.S_IFREG) {
+		if !plain {
 			return nil, unix.EACCES
 		}
 	}
-	if err := c.names().beforeOpen(&obj.Place); err != nil {
+	name, err := c.link(s.FD())
+	if err != nil {
 		return nil, err
 	}
-	var n int
-	name := sys.FDName(obj.FD())
-	if isType(mode, unix.S_IFREG) || isType(mode, unix.S_IFDIR) || o.Has(unix.O_NONBLOCK) {
-		as := c.As
-		if o.Has(unix.O_TMPFILE) {
-			as = c.AsCreator
-		}
-		err = sys.Retry(func() error {
-			return as(func() (err error) { n, err = unix.Open(name, flags, uint32(o.Mode)); return err })
-		})
-	} else {
-		c.Yield() // a FIFO waits for its other end
-		err = c.Blocking(func() error {
-			return c.As(func() (err error) { n, err = unix.Open(name, flags, 0); return err })
-		})
+	as := c.As
+	if o.Has(unix.O_TMPFILE) {
+		as = c.AsCreator
 	}
+	if !plain && !o.Has(unix.O_NONBLOCK) {
+		c.Yield() // a FIFO waits for its other end
+	}
+	var n int
+	err = c.Blocking(func() error {
+		return as(func() (err error) { n, err = unix.Open(name, flags, uint32(o.Mode)); return err })
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -286,62 +304,10 @@ func (o Opening) fits(mode uint32) error {
 	return nil
 }
 
-// allowed judges an open of an existing object.
-func (o Opening) allowed(c *Call, obj *lookup.Object, mode uint32) error {
-	place := &obj.Place
-	if obj.Magic != nil {
-		return o.reopens(c, obj, mode)
-	}
-	if place.Entry != nil && place.Entry.Kind == plan.Proc {
-		return o.opensProc(place)
-	}
-	device := isType(mode, unix.S_IFCHR) || isType(mode, unix.S_IFBLK)
-	if device && (place.Entry == nil || place.Entry.Kind != plan.Device) {
-		return unix.EACCES // as on a mount without devices
-	}
-	if device {
-		if err := c.ownTerminal(obj.FD()); err != nil {
-			return err
-		}
-	}
-	return lacks(place, o.needsOf(mode), unix.EACCES)
-}
-
-// reopens judges an open through a link of /proc: it gives no more than the
-// descriptor has, or the grant.
-func (o Opening) reopens(c *Call, obj *lookup.Object, mode uint32) error {
-	if !obj.Outside && lacks(&obj.Place, o.needsOf(mode), unix.EACCES) == nil &&
-		!isType(mode, unix.S_IFCHR) && !isType(mode, unix.S_IFBLK) {
-		return nil
-	}
-	have, err := c.access(obj.Magic.Name, obj.FD())
-	if err != nil {
-		return err
-	}
-	if o.Has(unix.O_TRUNC) && isType(mode, unix.S_IFREG) {
-		// A descriptor for writing whose grant lacks this cannot be cut either.
-		entry, err := c.names().entryOf(obj.FD())
-		if err != nil {
-			return err
-		}
-		if entry != nil && !entry.Rights.IsSet(rights.Ftruncate) {
-			return unix.EACCES
-		}
-	}
-	if o.Has(unix.O_PATH) || o.Has(unix.O_TMPFILE) || o.reads() && !have.read || (o.writes() || o.Has(unix.O_TRUNC)) && !have.write {
-		return unix.EACCES
-	}
-	return nil
-}
-
 // ownTerminal refuses /dev/tty to a caller that has another controlling
 // terminal than the supervisor, or none: the kernel would open the
 // supervisor's.
-func (c *Call) ownTerminal(fd int) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
+func (c *Call) ownTerminal(st *unix.Stat_t) error {
 	if unix.Major(uint64(st.Rdev)) != 5 || unix.Minor(uint64(st.Rdev)) != 0 {
 		return nil
 	}
@@ -358,33 +324,6 @@ func (c *Call) ownTerminal(fd int) error {
 	}
 	if theirs != mine {
 		return unix.ENXIO
-	}
-	return nil
-}
-
-// stickyCreate is what fs.protected_fifos and fs.protected_regular say about
-// O_CREAT of somebody else's file in a directory like /tmp.
-func stickyCreate(c *Call, o Opening, obj *lookup.Object) error {
-	if !o.Has(unix.O_CREAT) || obj.DirFD() < 0 {
-		return nil
-	}
-	var dir, st unix.Stat_t
-	if err := unix.Fstat(obj.DirFD(), &dir); err != nil {
-		return err
-	}
-	if err := unix.Fstat(obj.FD(), &st); err != nil {
-		return err
-	}
-	const shared = unix.S_ISVTX | unix.S_IWOTH
-	if dir.Mode&shared != shared || st.Uid == dir.Uid {
-		return nil
-	}
-	id, err := c.Credentials()
-	if err != nil || st.Uid == id.FSUID {
-		return err
-	}
-	if isType(st.Mode, unix.S_IFREG) && protects("protected_regular") || isType(st.Mode, unix.S_IFIFO) && protects("protected_fifos") {
-		return unix.EACCES
 	}
 	return nil
 }

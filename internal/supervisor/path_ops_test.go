@@ -94,6 +94,18 @@ func allOperations() map[string]func([]string) string {
 			}
 			return errnoName(err)
 		},
+		"tmpfile": func(a []string) string { // says the mode of a file without a name
+			fd, err := unix.Open(a[0], unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o666)
+			if err != nil {
+				return errnoName(err)
+			}
+			defer unix.Close(fd)
+			var st unix.Stat_t
+			if err := unix.Fstat(fd, &st); err != nil {
+				return errnoName(err)
+			}
+			return fmt.Sprintf("%o", st.Mode&0o7777)
+		},
 		"keep": func(a []string) string { // leaves the descriptor open and says its number
 			fd, err := unix.Open(a[1], bits(a[0]), 0o666)
 			if err != nil {

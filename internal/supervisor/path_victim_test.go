@@ -186,6 +186,8 @@ type world struct {
 	cred    *syscall.Credential
 	extra   []*os.File
 	start   string // sandbox working directory
+
+	settings map[string]int // in place of the kernel's
 }
 
 func (w *world) grant(source, dest string, set rights.Set) {
@@ -236,6 +238,7 @@ func (w *world) run() *victim {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.settings = w.settings
 	if w.start == "" {
 		w.start = "/"
 	}

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -379,11 +378,4 @@ func terminalOf(proc *sys.FD, pid string) ([2]string, error) {
 		return [2]string{}, unix.EIO
 	}
 	return [2]string{f[3], f[4]}, nil
-}
-
-// protects reads one of the fs.protected_ settings; what cannot be read
-// protects.
-func protects(name string) bool {
-	b, err := os.ReadFile("/proc/sys/fs/" + name)
-	return err != nil || strings.TrimSpace(string(b)) != "0"
 }

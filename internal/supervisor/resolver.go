@@ -20,6 +20,9 @@ type Namei interface {
 	// EntryOf returns the entry that fd, any descriptor of ours, lives on: nil
 	// for a pipe, a memfd, an inherited descriptor of something not granted.
 	EntryOf(fd *sys.FD) (*plan.Entry, error)
+
+	// spot finds what o is to open. A missing object is no error to one that creates.
+	spot(c *Call, n named, o Opening) (spot, error)
 }
 
 // Walk says how Resolve treats the end of a name.

@@ -115,7 +115,7 @@ func (c *Call) reachPath(path string) (*route, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	f.Parent.Close()
-	link, err := c.link(f.Object)
+	link, err := c.link(f.Object.Int())
 	if err != nil {
 		return nil, errors.Join(err, f.Object.Close())
 	}
@@ -125,8 +125,8 @@ func (c *Call) reachPath(path string) (*route, error) {
 // link returns a name that leads to the very object behind one of our
 // descriptors. It may be relative to the thread's working directory, and so
 // holds until that is changed.
-func (c *Call) link(fd *sys.FD) (string, error) {
-	name := "self/fd/" + strconv.Itoa(fd.Int())
+func (c *Call) link(fd int) (string, error) {
+	name := "self/fd/" + strconv.Itoa(fd)
 	if c.s.procPath {
 		return "/proc/" + name, nil
 	}

@@ -88,8 +88,9 @@ func ambient(uid int) []uintptr {
 
 // inside is a sandbox with entries that are mounts.
 type inside struct {
-	dir    string
-	mounts map[uint64]*plan.Entry
+	dir      string
+	mounts   map[uint64]*plan.Entry
+	settings map[string]int // in place of the kernel's
 }
 
 // enter makes the mounts once: name → rights.
@@ -159,6 +160,7 @@ func (in *inside) start(t *testing.T, o Options, v notifytest.Victim) *supervise
 	o.Engine = policy.EngineNamespaces
 	s, err := New(Config{Plan: new(plan.Plan), Options: o, Mounts: in.mounts, Logf: logs.add, Tracef: logs.add})
 	must(t, err)
+	s.settings = in.settings
 	return superviseWith(t, s, logs, v)
 }
 
@@ -221,7 +223,8 @@ func TestInside(t *testing.T) {
 		run  func(*testing.T, *inside)
 	}{
 		{"Sockets", insideSockets}, {"Abstract", insideAbstract}, {"Credentials", insideCredentials}, {"Metadata", insideMetadata},
-		{"Flip", insideFlip}, {"Messages", insideMessages}, {"Signals", insideSignals}, {"Backlog", insideBacklog}, {"Open", insideOpen},
+		{"Flip", insideFlip}, {"Messages", insideMessages}, {"Signals", insideSignals}, {"Backlog", insideBacklog}, {"Open", insideOpen}, {"OpenLinks", insideOpenLinks},
+		{"Full", insideFull}, {"Sticky", insideSticky},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, in) })
 	}
@@ -355,27 +358,6 @@ func insideMetadata(t *testing.T, in *inside) {
 		if st.Mode().Perm() != 0o666 || st.Size() != 4 {
 			t.Errorf("%s/file changed: %v, %d bytes", dir, st.Mode(), st.Size())
 		}
-	}
-}
-
-func insideOpen(t *testing.T, in *inside) {
-	for _, dir := range []string{"rw", "bare"} {
-		must(t, os.WriteFile(in.dir+"/"+dir+"/cut", []byte("text"), 0o666))
-	}
-	in.run(t, Options{Lacking: rights.Of(rights.Ftruncate)}, nil, [][2]string{
-		{"openat2 D/rw/cut trunc", "ok"}, {"openat2 D/rw/cut read", "ok"}, {"openat2 D/bare/cut trunc", "EACCES"},
-		{"openat2 D/rw/new creat", "ok"}, {"openat2 D/bare/new creat", "EACCES"}, {"openat2 D/ro/new creat", "EROFS"},
-		{"openat2 D/rw/none read", "ENOENT"},
-		// Out of descriptors: an errno, and never a number that means something.
-		{"nofile", "ok"}, {"openat2 D/rw/cut read", "EMFILE"}, {"openat2 D/bare/cut trunc", "EACCES"},
-	}...)
-	st, err := os.Stat(in.dir + "/bare/cut")
-	must(t, err)
-	if st.Size() != 4 {
-		t.Errorf("bare/cut has %d bytes", st.Size())
-	}
-	if st, err = os.Stat(in.dir + "/rw/cut"); err != nil || st.Size() != 0 {
-		t.Errorf("rw/cut was not cut: %v", err)
 	}
 }
 

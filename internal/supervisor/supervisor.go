@@ -94,6 +94,8 @@ type Supervisor struct {
 
 	words sync.Mutex // from looking at a process's word to changing it
 
+	settings map[string]int // in place of the kernel's fs.protected_ ones, for tests
+
 	pool    pool
 	watch   watch
 	bound   bound

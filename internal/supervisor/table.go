@@ -14,15 +14,15 @@ type answer struct {
 	by   Handler
 }
 
-// handlers answers what is the same under both engines: what is done to
+// handlers answers what is the same under both engines: opening, and what is done to
 // descriptors, sockets and processes.
 func handlers() []answer {
-	return slices.Concat(fdHandlers(), socketHandlers(), processHandlers())
+	return slices.Concat(openHandlers(), fdHandlers(), socketHandlers(), processHandlers())
 }
 
 // pathHandlers answers the calls that take a name under the landlock engine.
 func pathHandlers() []answer {
-	return slices.Concat(openHandlers(), statHandlers(), changeHandlers(), metaHandlers(), xattrHandlers(), cwdHandlers(), execHandlers())
+	return slices.Concat(statHandlers(), changeHandlers(), metaHandlers(), xattrHandlers(), cwdHandlers(), execHandlers())
 }
 
 // answersOf returns the rows of an engine. Names mean what the engine makes
