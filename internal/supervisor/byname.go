@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"github.com/capsicum-go/capsicum/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -152,38 +151,13 @@ func truncateTo(c *Call, s *subject) (int, error) {
 	if size < 0 {
 		return 0, unix.EINVAL
 	}
-	if err := c.mayGrow(s, size); err != nil {
-		return 0, err
-	}
-	return 0, c.file(s, func(name string) error { return unix.Truncate(name, size) })
+	return 0, c.truncate(s.Int(), size)
 }
 
-func statxTo(c *Call, s *subject) (int, error) {
-	var st unix.Statx_t
-	flags := int(c.Int(2))&syncType | unix.AT_EMPTY_PATH
-	if err := sys.Retry(func() error { return unix.Statx(s.Int(), "", flags, int(uint32(c.Int(3))), &st) }); err != nil {
-		return 0, err
-	}
-	return 0, c.Write(c.Arg(4), sys.Raw(&st))
-}
+func statxTo(c *Call, s *subject) (int, error) { return 0, c.statx(s.Int()) }
 
-// accessTo asks for the real user, or with AT_EACCESS for the effective one.
-// To the thread it is the effective one each time: that is the part of its
-// identity that was exchanged.
 func accessTo(arg, flags int) func(*Call, *subject) (int, error) {
-	return func(c *Call, s *subject) (int, error) {
-		mode := uint32(c.Int(arg))
-		if mode&^7 != 0 {
-			return 0, unix.EINVAL
-		}
-		as := c.AsReal
-		if flags >= 0 && c.Int(flags)&unix.AT_EACCESS != 0 {
-			as = c.As
-		}
-		return 0, as(func() error {
-			return unix.Faccessat2(s.Int(), "", mode, unix.AT_EMPTY_PATH|unix.AT_EACCESS)
-		})
-	}
+	return func(c *Call, s *subject) (int, error) { return 0, c.mayAccess(s.Int(), arg, flags) }
 }
 
 func watchCall(c *Call) Result {
@@ -195,7 +169,7 @@ func watchCall(c *Call) Result {
 	defer in.Close()
 	return onName(at{cwd, 1}, func(*Call) (uint64, bool) { return 0, mask&unix.IN_DONT_FOLLOW == 0 }, toWatch,
 		func(c *Call, s *subject) (wd int, err error) {
-			err = c.file(s, func(name string) (err error) {
+			err = c.file(s.Int(), func(name string) (err error) {
 				wd, err = unix.InotifyAddWatch(in.Int(), name, mask&^unix.IN_DONT_FOLLOW)
 				return err
 			})

@@ -129,9 +129,9 @@ func fdHandlers() []answer {
 	}
 }
 
-// file runs f as the caller with a name that leads to the very object.
-func (c *Call) file(s *subject, f func(name string) error) error {
-	name, err := c.link(s.Int())
+// file runs f as the caller with a name that leads to the very object behind fd.
+func (c *Call) file(fd int, f func(name string) error) error {
+	name, err := c.link(fd)
 	if err != nil {
 		return err
 	}
@@ -140,33 +140,43 @@ func (c *Call) file(s *subject, f func(name string) error) error {
 
 func chmodTo(arg int) func(*Call, *subject) (int, error) {
 	return func(c *Call, s *subject) (int, error) {
-		var st unix.Stat_t
-		if err := unix.Fstat(s.Int(), &st); err != nil {
-			return 0, err
-		}
-		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-			return 0, unix.EOPNOTSUPP
-		}
-		return 0, c.file(s, func(name string) error { return unix.Chmod(name, uint32(c.Int(arg))&0o7777) })
+		return 0, c.chmod(s.Int(), uint32(c.Int(arg)))
 	}
+}
+
+func (c *Call) chmod(fd int, mode uint32) error {
+	typ, err := modeOf(fd)
+	if err != nil {
+		return err
+	}
+	if isType(typ, unix.S_IFLNK) {
+		return unix.EOPNOTSUPP
+	}
+	return c.file(fd, func(name string) error { return unix.Chmod(name, mode&0o7777) })
 }
 
 func chownTo(arg int) func(*Call, *subject) (int, error) {
 	return func(c *Call, s *subject) (int, error) {
-		return 0, c.As(func() error {
-			return unix.Fchownat(s.Int(), "", int(c.Int(arg)), int(c.Int(arg+1)), unix.AT_EMPTY_PATH)
-		})
+		return 0, c.chown(s.Int(), c.Int(arg), c.Int(arg+1))
 	}
+}
+
+func (c *Call) chown(fd int, uid, gid int32) error {
+	return c.As(func() error { return unix.Fchownat(fd, "", int(uid), int(gid), unix.AT_EMPTY_PATH) })
 }
 
 func statTo(arg int) func(*Call, *subject) (int, error) {
 	return func(c *Call, s *subject) (int, error) {
-		var st unix.Stat_t
-		if err := unix.Fstat(s.Int(), &st); err != nil {
-			return 0, err
-		}
-		return 0, c.Write(c.Arg(arg), sys.Raw(&st))
+		return 0, c.stat(s.Int(), c.Arg(arg))
 	}
+}
+
+func (c *Call) stat(fd int, buf uint64) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	return c.Write(buf, sys.Raw(&st))
 }
 
 func statfsTo(arg int) func(*Call, *subject) (int, error) {
@@ -187,19 +197,25 @@ func ftruncateTo(c *Call, s *subject) (int, error) {
 	if size < 0 || !accessOf(s.flags).write {
 		return 0, unix.EINVAL
 	}
-	if err := c.mayGrow(s, size); err != nil {
+	if !s.copied {
+		return 0, c.truncate(s.Int(), size)
+	}
+	if err := c.mayGrow(s.Int(), size); err != nil {
 		return 0, err
 	}
-	if s.copied {
-		return 0, sys.Retry(func() error { return unix.Ftruncate(s.Int(), size) })
+	return 0, sys.Retry(func() error { return unix.Ftruncate(s.Int(), size) })
+}
+
+func (c *Call) truncate(fd int, size int64) error {
+	if err := c.mayGrow(fd, size); err != nil {
+		return err
 	}
-	return 0, c.file(s, func(name string) error { return unix.Truncate(name, size) })
+	return c.file(fd, func(name string) error { return unix.Truncate(name, size) })
 }
 
 // mayGrow applies the caller's RLIMIT_FSIZE to a new size.
-func (c *Call) mayGrow(s *subject, size int64) error {
-	var limit unix.Rlimit
-	err := unix.Prlimit(c.TID(), unix.RLIMIT_FSIZE, nil, &limit)
+func (c *Call) mayGrow(fd int, size int64) error {
+	limit, err := limitOf(c.Proc(), c.TID(), unix.RLIMIT_FSIZE, "Max file size")
 	if err == nil {
 		err = c.Check()
 	}
@@ -207,7 +223,7 @@ func (c *Call) mayGrow(s *subject, size int64) error {
 		return err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(s.Int(), &st); err != nil {
+	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
 	if size > st.Size && uint64(size) > limit.Cur {
@@ -271,10 +287,10 @@ var (
 		if err != nil {
 			return 0, err
 		}
-		return 0, c.file(s, func(file string) error { return unix.Setxattr(file, name, value, a.flags) })
+		return 0, c.file(s.Int(), func(file string) error { return unix.Setxattr(file, name, value, a.flags) })
 	}}
 	removeName = attr{&toRemoveAttr, &toRemoveACL, func(c *Call, s *subject, name string, _ attrArgs) (int, error) {
-		return 0, c.file(s, func(file string) error { return unix.Removexattr(file, name) })
+		return 0, c.file(s.Int(), func(file string) error { return unix.Removexattr(file, name) })
 	}}
 )
 
@@ -282,7 +298,7 @@ var (
 // came. A size of 0 only asks how much there is.
 func (c *Call) intoCaller(s *subject, a attrArgs, read func(string, []byte) (int, error)) (n int, err error) {
 	buf := make([]byte, min(a.size, xattrSizeMax))
-	err = c.file(s, func(file string) (err error) { n, err = read(file, buf); return err })
+	err = c.file(s.Int(), func(file string) (err error) { n, err = read(file, buf); return err })
 	if err != nil || len(buf) == 0 {
 		return n, err
 	}

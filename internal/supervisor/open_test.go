@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/capsicum-go/capsicum/internal/policy"
+	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
@@ -300,6 +301,22 @@ func TestNamelessModes(t *testing.T) {
 		for mask, want := range map[string]string{"0": "666", "027": "640", "077": "600"} {
 			v.do("umask " + mask)
 			v.want("tmpfile "+d+"/rw", want)
+		}
+	})
+}
+
+// TestFileSizeLimit: the limit is the program's own, and so is what it forbids.
+func TestFileSizeLimit(t *testing.T) {
+	eachUser(t, func(t *testing.T, cred *syscall.Credential) {
+		w, d := standard(t, cred)
+		v, u := w.run(), launch(t, "serve", selfcopy.Make(t), "/", cred)
+		v.want("fsize 10", "ok")
+		u.do("fsize 10")
+		for _, op := range []string{"truncate NAME 10", "truncate NAME 11", "size NAME"} {
+			got, want := v.do(strings.Replace(op, "NAME", d+"/rw/x1", 1)), u.do(strings.Replace(op, "NAME", d+"/rw/x2", 1))
+			if got != want {
+				t.Errorf("%s: %s, unconfined %s", op, got, want)
+			}
 		}
 	})
 }

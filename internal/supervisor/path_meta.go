@@ -53,14 +53,7 @@ func chmods(mode int) func(*Call, object) error {
 		if err := mayChange(o, rights.Fchmod); err != nil {
 			return err
 		}
-		typ, err := modeOf(o.fd)
-		if err != nil {
-			return err
-		}
-		if isType(typ, unix.S_IFLNK) {
-			return unix.EOPNOTSUPP
-		}
-		return c.As(func() error { return unix.Fchmodat(unix.AT_FDCWD, o.through(), uint32(c.Int(mode))&0o7777, 0) })
+		return c.chmod(o.fd, uint32(c.Int(mode)))
 	}
 }
 
@@ -69,9 +62,7 @@ func chowns(ids int) func(*Call, object) error {
 		if err := mayChange(o, rights.Fchown); err != nil {
 			return err
 		}
-		return c.As(func() error {
-			return unix.Fchownat(o.fd, "", int(c.Int(ids)), int(c.Int(ids+1)), unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW)
-		})
+		return c.chown(o.fd, c.Int(ids), c.Int(ids+1))
 	}
 }
 
@@ -186,9 +177,7 @@ func truncates(c *Call, o object) error {
 	if err := lacks(&o.Place, rights.Of(rights.Ftruncate), unix.EACCES); err != nil {
 		return err
 	}
-	return c.As(func() error {
-		return sys.Retry(func() error { return unix.Truncate(o.through(), length) })
-	})
+	return c.truncate(o.fd, length)
 }
 
 // watches adds a watch to the caller's inotify descriptor. It is the object

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"sort"
@@ -106,6 +107,10 @@ func allOperations() map[string]func([]string) string {
 			}
 			return fmt.Sprintf("%o", st.Mode&0o7777)
 		},
+		"fsize": simple(func(a []string) error { // where the file system, and not a signal, says that it is too large
+			signal.Ignore(unix.SIGXFSZ)
+			return unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(num(a[0])), Max: unix.RLIM_INFINITY})
+		}),
 		"keep": func(a []string) string { // leaves the descriptor open and says its number
 			fd, err := unix.Open(a[1], bits(a[0]), 0o666)
 			if err != nil {

@@ -16,9 +16,9 @@ func statHandlers() []answer {
 			onObject(at{0, 1}, atFlags(3), statInto(2)))},
 		{"statx", known(2, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_NO_AUTOMOUNT|syncType,
 			onObject(at{0, 1}, atFlags(2), statxInto))},
-		{"access", onObject(at{cwd, 0}, followed, accesses(1, nil))},
-		{"faccessat", onObject(at{0, 1}, followed, accesses(2, nil))},
-		{"faccessat2", known(3, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_EACCESS, onObject(at{0, 1}, atFlags(3), accesses(2, atFlags(3))))},
+		{"access", onObject(at{cwd, 0}, followed, accesses(1, -1))},
+		{"faccessat", onObject(at{0, 1}, followed, accesses(2, -1))},
+		{"faccessat2", known(3, unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_EACCESS, onObject(at{0, 1}, atFlags(3), accesses(2, 3)))},
 		{"readlink", readlinks(at{cwd, 0}, 1, 2)},
 		{"readlinkat", readlinks(at{0, 1}, 2, 3)},
 		{"statfs", onObject(at{cwd, 0}, followed, statfsInto)},
@@ -39,11 +39,7 @@ func statInto(buf int) func(*Call, object) error {
 		if err := mayStat(o); err != nil {
 			return err
 		}
-		var st unix.Stat_t
-		if err := unix.Fstat(o.fd, &st); err != nil {
-			return err
-		}
-		return c.Write(c.Arg(buf), sys.Raw(&st))
+		return c.stat(o.fd, c.Arg(buf))
 	}
 }
 
@@ -51,9 +47,14 @@ func statxInto(c *Call, o object) error {
 	if err := mayStat(o); err != nil {
 		return err
 	}
+	return c.statx(o.fd)
+}
+
+// statx answers statx, which has one place for its arguments.
+func (c *Call) statx(fd int) error {
 	var st unix.Statx_t
 	flags := int(c.Int(2))&syncType | unix.AT_EMPTY_PATH
-	if err := sys.Retry(func() error { return unix.Statx(o.fd, "", flags, int(uint32(c.Int(3))), &st) }); err != nil {
+	if err := sys.Retry(func() error { return unix.Statx(fd, "", flags, int(uint32(c.Int(3))), &st) }); err != nil {
 		return err
 	}
 	return c.Write(c.Arg(4), sys.Raw(&st))
@@ -96,30 +97,31 @@ func statfsInto(c *Call, o object) error {
 	return c.Write(c.Arg(1), sys.Raw(&st))
 }
 
-// accesses checks the mode in argument i: the file system's own verdict for
-// the caller's real user, and the grant's.
-func accesses(i int, flags func(*Call) (uint64, bool)) func(*Call, object) error {
+// accesses checks the mode in argument i: the file system's own verdict, and the
+// grant's.
+func accesses(i, flags int) func(*Call, object) error {
 	return func(c *Call, o object) error {
-		mode := uint32(c.Int(i))
-		if mode&^7 != 0 {
-			return unix.EINVAL
-		}
-		as := c.AsReal
-		if flags != nil {
-			if bits, _ := flags(c); bits&unix.AT_EACCESS != 0 {
-				as = c.As
-			}
-		}
-		// EACCESS, because the thread's file system ids are whom to ask for;
-		// its real ids stay the supervisor's.
-		err := as(func() error {
-			return unix.Faccessat2(o.fd, "", mode, unix.AT_EMPTY_PATH|unix.AT_EACCESS)
-		})
-		if err != nil {
+		if err := c.mayAccess(o.fd, i, flags); err != nil {
 			return err
 		}
-		return accessGranted(o, mode)
+		return accessGranted(o, uint32(c.Int(i)))
 	}
+}
+
+// mayAccess is the file system's verdict about the mode in argument i for the caller's
+// real user or, with AT_EACCESS in argument flags, if there is one, for the effective one.
+func (c *Call) mayAccess(fd, i, flags int) error {
+	mode := uint32(c.Int(i))
+	if mode&^7 != 0 {
+		return unix.EINVAL
+	}
+	as := c.AsReal
+	if flags >= 0 && c.Int(flags)&unix.AT_EACCESS != 0 {
+		as = c.As
+	}
+	// EACCESS, because the thread's file system ids are whom to ask for;
+	// its real ids stay the supervisor's.
+	return as(func() error { return unix.Faccessat2(fd, "", mode, unix.AT_EMPTY_PATH|unix.AT_EACCESS) })
 }
 
 func accessGranted(o object, mode uint32) error {
