@@ -84,20 +84,45 @@ func InstallListener(prog []unix.SockFilter) (int, error) {
 }
 
 func installAll(prog []unix.SockFilter, flags int) (int, error) {
-	runtime.LockOSThread() // the filter is the business of the thread that gave up privileges
-	defer runtime.UnlockOSThread()
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return -1, fmt.Errorf("give up new privileges: %w", err)
+	p, err := program(prog)
+	if err != nil {
+		return -1, err
 	}
-	return install(prog, flags|unix.SECCOMP_FILTER_FLAG_TSYNC)
+	n, unable, e := giveUpAndFilter(uintptr(flags|unix.SECCOMP_FILTER_FLAG_TSYNC), p)
+	runtime.KeepAlive(prog)
+	if unable != 0 {
+		return -1, fmt.Errorf("give up new privileges: %w", unix.Errno(unable))
+	}
+	if e != 0 {
+		return -1, fmt.Errorf("install seccomp filter: %w", unix.Errno(e))
+	}
+	return int(n), nil
 }
 
+// giveUpAndFilter has the calling thread give up new privileges, and installs a filter
+// from the same thread, which is the one that may. Go code could be moved to another
+// thread in between; [runtime.LockOSThread] would prevent that, but its first use in a
+// program starts a thread, and ends the program where there is none to be had
+// (RLIMIT_NPROC). The runtime never interrupts assembly.
+//
+//go:noescape
+func giveUpAndFilter(flags uintptr, prog *unix.SockFprog) (n, unable, errno uintptr)
+
 func install(prog []unix.SockFilter, flags int) (int, error) {
-	if len(prog) == 0 || len(prog) > unix.BPF_MAXINSNS {
-		return -1, fmt.Errorf("install seccomp filter of %d instructions: %w", len(prog), unix.EINVAL)
+	p, err := program(prog)
+	if err != nil {
+		return -1, err
 	}
 	defer runtime.KeepAlive(prog)
-	return setFilter(&unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}, flags)
+	return setFilter(p, flags)
+}
+
+// program is prog as the kernel takes it.
+func program(prog []unix.SockFilter) (*unix.SockFprog, error) {
+	if len(prog) == 0 || len(prog) > unix.BPF_MAXINSNS {
+		return nil, fmt.Errorf("install seccomp filter of %d instructions: %w", len(prog), unix.EINVAL)
+	}
+	return &unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}, nil
 }
 
 func setFilter(prog *unix.SockFprog, flags int) (int, error) {
