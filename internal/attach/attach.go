@@ -27,14 +27,14 @@ func Start() error {
 	if Supervised() {
 		return fmt.Errorf("start a second supervisor: %w", unix.EBUSY)
 	}
-	p, mem, fd, err := newPage()
+	p, fd, err := newPage()
 	if err != nil {
 		return err
 	}
-	defer unix.Munmap(mem)
+	defer p.unmap()
 	pid, err := spawn(fd.Int())
 	if err != nil {
-		fd.Close()
+		fd.CloseSoon()
 		return err
 	}
 	return handOver(p, fd, pid)
@@ -48,7 +48,7 @@ func handOver(p *page, fd *sys.FD, pid int) error {
 	if err == nil {
 		err = p.await(stateReady, alive)
 	}
-	fd.Close()
+	fd.CloseSoon()
 	if err != nil {
 		return errors.Join(fmt.Errorf("start the supervisor: %w", err), name(0)) // it may be another process's number
 	}
@@ -68,7 +68,7 @@ func introduce(p *page, pid int) error {
 // ancestors look into a process, and whom that one names; without Yama there is no such
 // option.
 func name(pid int) error {
-	if err := unix.Prctl(unix.PR_SET_PTRACER, uintptr(pid), 0, 0, 0); err != nil && err != unix.EINVAL {
+	if err := sys.Prctl(unix.PR_SET_PTRACER, uintptr(pid)); err != nil && err != unix.EINVAL {
 		return fmt.Errorf("name the supervisor to Yama: %w", err)
 	}
 	return nil
@@ -99,22 +99,9 @@ func install(p *page, alive func() bool) error {
 	return nil
 }
 
-// running reports whether pid has not ended; nobody may have collected it. It makes
-// no call that the filter asks about: there may be nobody to answer.
-func running(pid int) bool {
-	local := []unix.Iovec{{Base: new(byte), Len: 1}}
-	remote := []unix.RemoteIovec{{Base: 1, Len: 1}}
-	// Whether that may be looked at or not, a process without memory has ended.
-	if _, err := unix.ProcessVMReadv(pid, local, remote, 0); err == unix.ESRCH {
-		return false
-	}
-	// The call may be refused to everybody here.
-	n, err := unix.Open("/proc/"+strconv.Itoa(pid), unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err == nil {
-		_ = sys.CloseUnasked(n)
-	}
-	return err != unix.ENOENT
-}
+// running reports whether pid has not ended. It makes no call that the filter asks about:
+// there may be nobody to answer.
+func running(pid int) bool { return sys.Lives(pid) }
 
 // spawn starts the supervisor, by way of a process that ends at once: who is
 // nobody's child is init's.
@@ -135,7 +122,8 @@ func spawn(shared int) (int, error) {
 		if err != nil {
 			return err
 		}
-		return sys.Retry(func() error { _, err := unix.Wait4(n, nil, unix.WALL, nil); return err })
+		_, err = sys.Collect(n, unix.WALL)
+		return err
 	})
 	if err == nil {
 		err = between.Err()

@@ -290,7 +290,7 @@ func deadInMode() error {
 // deadAtHanding: a supervisor that ends before it has the listener leaves nobody
 // waiting.
 func deadAtHanding() error {
-	p, _, fd, err := newPage()
+	p, fd, err := newPage()
 	if err != nil {
 		return err
 	}

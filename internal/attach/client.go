@@ -36,16 +36,25 @@ func ask(op request.Op, args ...uintptr) (uintptr, error) {
 	return n, err
 }
 
+// question is [ask] for what is answered at once.
+func question(op request.Op) (uintptr, error) {
+	n, err := sys.Question(request.Number, uintptr(op), 0, 0)
+	if err == unix.ENOSYS {
+		return 0, ErrUnsupervised
+	}
+	return n, err
+}
+
 // Supervised reports whether somebody answers this process's requests.
 func Supervised() bool {
-	_, err := ask(request.Supervisor)
+	_, err := question(request.Supervisor)
 	return err == nil
 }
 
 // Join reports whether this process has a supervisor already, its parent's, and lets
 // that look into it.
 func Join() bool {
-	pid, err := ask(request.Supervisor)
+	pid, err := question(request.Supervisor)
 	if err == nil && pid != 0 {
 		_ = name(int(pid)) // what can't be read is refused
 	}
@@ -79,7 +88,7 @@ func Enter() error {
 // also when the filter could not be installed, may be by the program that executed this
 // one; and a child that has filters of its own, when its parent entered after the fork.
 func Mode() (bool, error) {
-	switch _, err := ask(slot.OpMode); err {
+	switch _, err := question(slot.OpMode); err {
 	case filecaps.ECAPMODE:
 		return true, nil
 	case nil, unix.EINVAL: // of the supervisor, who knows no such request

@@ -40,29 +40,28 @@ const (
 const pageSize = int(unsafe.Sizeof(page{}))
 
 // mapPage maps the page that memfd fd is.
-func mapPage(fd int) (*page, []byte, error) {
-	mem, err := unix.Mmap(fd, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+func mapPage(fd int) (*page, error) {
+	at, err := sys.MapShared(fd, pageSize)
 	if err != nil {
-		return nil, nil, fmt.Errorf("map shared page: %w", err)
+		return nil, fmt.Errorf("map shared page: %w", err)
 	}
-	return (*page)(unsafe.Pointer(&mem[0])), mem, nil
+	return (*page)(at), nil
 }
 
+func (p *page) unmap() { sys.Unmap(unsafe.Pointer(p), pageSize) }
+
 // newPage makes a page, and the descriptor that leads the other side to it.
-func newPage() (*page, []byte, *sys.FD, error) {
-	n, err := unix.MemfdCreate("capsicum", unix.MFD_CLOEXEC)
+func newPage() (*page, *sys.FD, error) {
+	fd, err := sys.NewMemory("capsicum", pageSize)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("create shared page: %w", err)
+		return nil, nil, fmt.Errorf("make shared page: %w", err)
 	}
-	fd := sys.NewFD(n)
-	if err := unix.Ftruncate(n, int64(pageSize)); err != nil {
-		return nil, nil, nil, errors.Join(fmt.Errorf("size shared page: %w", err), fd.Close())
-	}
-	p, mem, err := mapPage(n)
+	p, err := mapPage(fd.Int())
 	if err != nil {
-		return nil, nil, nil, errors.Join(err, fd.Close())
+		fd.CloseSoon()
+		return nil, nil, err
 	}
-	return p, mem, fd, nil
+	return p, fd, nil
 }
 
 // write compiles the filter that the process is to install.
@@ -100,7 +99,7 @@ func (p *page) await(want uint32, other func() bool) error {
 		case now >= want:
 			return nil
 		}
-		sys.WaitWord(&p.state, now, look)
+		sys.AwaitWord(&p.state, now, look)
 		if atomic.LoadUint32(&p.state) == now && !other() {
 			return unix.ESRCH
 		}

@@ -41,7 +41,7 @@ func stage(arg string) int {
 		fmt.Fprintf(os.Stderr, "%s: process %q: %v\n", stageName, arg, unix.EINVAL)
 		return 2
 	}
-	p, _, err := mapPage(sharedFD)
+	p, err := mapPage(sharedFD)
 	if err != nil {
 		return 2
 	}

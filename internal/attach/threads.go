@@ -13,12 +13,16 @@ const (
 	fewProcesses = 512
 	// ownThreads is how many a supervisor comes to have.
 	ownThreads = 8
+	// spareThreads is how many more can be had then: calls that are answered are long
+	// ones, for which the program's runtime may want another thread, and so may ours.
+	spareThreads = 8
 )
 
 // haveThreads has the runtime make its threads before anybody depends on them, if it
 // might get none later: it would end the supervisor, and the program would be refused
-// whatever it asks. Ended now, it leaves the program the static form. Otherwise they
-// are made when they are needed, which takes less time.
+// whatever it asks; or the program, which has the same limit. Ended now, the supervisor
+// leaves the program the static form. Otherwise they are made when they are needed, which
+// takes less time.
 func haveThreads() {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &limit); err != nil || limit.Cur >= fewProcesses || os.Geteuid() == 0 {
@@ -26,13 +30,15 @@ func haveThreads() {
 	}
 	var there sync.WaitGroup
 	enough := make(chan struct{})
-	for range ownThreads {
+	for n := range ownThreads + spareThreads {
 		there.Add(1)
 		go func() {
 			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
 			there.Done()
 			<-enough
+			if n < ownThreads {
+				runtime.UnlockOSThread()
+			} // else the thread ends with its goroutine
 		}()
 	}
 	there.Wait()

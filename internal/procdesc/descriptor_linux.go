@@ -101,11 +101,11 @@ func Is(fd int) bool { return marked(fd) != 0 }
 // marked returns fd's mark, 0 if it has none.
 func marked(fd int) int {
 	for _, want := range [][2]int{{unix.SO_DOMAIN, unix.AF_UNIX}, {unix.SO_TYPE, unix.SOCK_STREAM}} {
-		if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, want[0]); err != nil || n != want[1] {
+		if n, err := sys.SockoptInt(fd, unix.SOL_SOCKET, want[0]); err != nil || n != want[1] {
 			return 0
 		}
 	}
-	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT)
+	n, err := sys.SockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVLOWAT)
 	if err != nil || n != mark && n != markDaemon {
 		return 0
 	}

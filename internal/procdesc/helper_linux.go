@@ -13,6 +13,7 @@ import (
 	"github.com/capsicum-go/capsicum/internal/cbpf"
 	"github.com/capsicum-go/capsicum/internal/fdtable"
 	"github.com/capsicum-go/capsicum/internal/script"
+	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/internal/sysno"
 )
 
@@ -147,7 +148,7 @@ func Sweep() {
 
 // ended forgets a helper that has ended, and reports whether it had.
 func (l *list) ended(pid int) bool {
-	got, err := unix.Wait4(pid, nil, unix.WALL|unix.WNOHANG, nil)
+	got, err := sys.Collect(pid, unix.WALL|unix.WNOHANG)
 	if got != pid && !errors.Is(err, unix.ECHILD) {
 		return false
 	}
@@ -166,7 +167,7 @@ func Settle() {
 			if h == nil || atomic.LoadUint32(&h.unsealed) == 0 || helpers.ended(pid) {
 				break
 			}
-			time.Sleep(20 * time.Microsecond)
+			sys.AwaitWord(&h.unsealed, 1, 20*time.Microsecond) // nobody wakes: it is looked at again
 		}
 	}
 	helpers.unsealed = helpers.unsealed[:0]

@@ -2,8 +2,12 @@ package static
 
 import (
 	"os"
-	"runtime"
-	"sync"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -11,27 +15,52 @@ import (
 	"github.com/capsicum-go/capsicum/rights"
 )
 
-// spareThreads makes the runtime have more threads than it will need: one that it
-// can't start later ends the program.
-func spareThreads() {
-	const threads = 16
-	var ready, done sync.WaitGroup
-	ready.Add(threads)
-	for range threads {
-		done.Go(func() {
-			runtime.LockOSThread()
-			ready.Done()
-			ready.Wait() // until all of them have one
-			runtime.UnlockOSThread()
-		})
+// TestNoThread runs what has no thread to spare, in programs without cgo: with it the
+// runtime has one more from the start. Few processors make few threads, too.
+func TestNoThread(t *testing.T) {
+	exe := withoutC(t)
+	for _, processors := range []string{"1", ""} {
+		for range 20 {
+			cmd := child("bare", "GOMAXPROCS="+processors)
+			cmd.Path = exe
+			cmd.Dir = t.TempDir()
+			if os.Getuid() == 0 { // whom the limit does not hold
+				asUser(t, cmd, 1500)
+			}
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "case done") {
+				t.Fatalf("with processors %q: %v\n%s", processors, err, out)
+			}
+		}
 	}
-	done.Wait()
 }
 
-// bareCase has no descriptor and no process to spare.
+// withoutC returns a program of these tests without cgo.
+func withoutC(t *testing.T) string {
+	self := "/proc/self/exe"
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "0"}) {
+		return self
+	}
+	dir, err := os.MkdirTemp("", "capsicum-static-") // others can go into, unlike t.TempDir
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	exe := filepath.Join(dir, "static.test")
+	build := exec.Command("go", "test", "-c", "-o", exe, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Skipf("no program without cgo: %v\n%s", err, out)
+	}
+	return exe
+}
+
+// bareCase has no descriptor, no process and no thread to spare.
 func bareCase(c *check) {
 	fd := c.file(unix.O_RDONLY)
-	spareThreads()
 	c.must("no descriptors", unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{}))
 	c.must("no processes", unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{}))
 	_, err := unix.Dup(fd)
@@ -46,7 +75,6 @@ func bareCase(c *check) {
 
 // fewCase has one descriptor to spare, and nothing that has opened the runtime's own.
 func fewCase(c *check) {
-	spareThreads()
 	next, err := unix.Open("/", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	c.must("open", err)
 	c.must("close", unix.Close(next))

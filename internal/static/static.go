@@ -245,8 +245,8 @@ func readOnlyMemory(fd int) error {
 	if err != nil || again == nil {
 		return err
 	}
-	defer again.Close()
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	defer again.CloseSoon()
+	flags, err := sys.Fcntl(fd, unix.F_GETFD, 0)
 	if err != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ func readOnlyMemory(fd int) error {
 	if flags&unix.FD_CLOEXEC != 0 {
 		cloexec = unix.O_CLOEXEC
 	}
-	return sys.Retry(func() error { return unix.Dup3(again.Int(), fd, cloexec) })
+	return sys.Dup3(again.Int(), fd, cloexec)
 }
 
 // open fails with EBADF for a number that is no descriptor. Asking for its flags
@@ -263,13 +263,13 @@ func open(fd int) error {
 	if fd < 0 {
 		return unix.EBADF
 	}
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	_, err := sys.Fcntl(fd, unix.F_GETFD, 0)
 	return err
 }
 
 // readOnly reports whether the open file surely is not open for writing.
 func readOnly(fd int) bool {
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	flags, err := sys.Fcntl(fd, unix.F_GETFL, 0)
 	return err == nil && flags&(unix.O_ACCMODE|unix.O_PATH) == unix.O_RDONLY
 }
 
@@ -323,7 +323,7 @@ func inMode() bool { return answer(slot.OpMode, 0, 0) == filecaps.ECAPMODE }
 
 // answer is what the filters say to a question.
 func answer(op int, a, b uint64) error {
-	_, err := sys.Request(request.Number, uintptr(op), uintptr(a), uintptr(b))
+	_, err := sys.Question(request.Number, uintptr(op), uintptr(a), uintptr(b))
 	return err
 }
 

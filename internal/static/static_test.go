@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -89,13 +90,7 @@ func TestCases(t *testing.T) {
 				cmd := child(name)
 				cmd.Dir = t.TempDir()
 				if uid != 0 {
-					if err := os.Chown(cmd.Dir, uid, uid); err != nil {
-						t.Fatal(err)
-					}
-					if err := os.Chmod(strings.TrimSuffix(cmd.Dir, "/001"), 0o755); err != nil {
-						t.Fatal(err)
-					}
-					cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+					asUser(t, cmd, uid)
 				}
 				out, err := cmd.CombinedOutput()
 				if err != nil || !strings.Contains(string(out), "case done") {
@@ -104,6 +99,18 @@ func TestCases(t *testing.T) {
 			})
 		}
 	}
+}
+
+// asUser makes cmd run as a user, in its directory, which is one of the test's own.
+func asUser(t *testing.T, cmd *exec.Cmd, uid int) {
+	t.Helper()
+	if err := os.Chown(cmd.Dir, uid, uid); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(cmd.Dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 }
 
 // file makes a file of some bytes, opens it, and returns its number.

@@ -37,12 +37,16 @@ func ReadFileAt(dir int, name string) ([]byte, error) {
 	}
 	f := NewFD(n)
 	defer f.Close()
+	return readAll(func(b []byte) (int, error) { return unix.Read(f.Int(), b) })
+}
+
+func readAll(read func([]byte) (int, error)) ([]byte, error) {
 	buf := make([]byte, 0, 2048)
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(buf, make([]byte, cap(buf))...)[:len(buf)]
 		}
-		n, err := unix.Read(f.Int(), buf[len(buf):cap(buf)])
+		n, err := read(buf[len(buf):cap(buf)])
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
@@ -69,10 +73,14 @@ func NumbersAt(dir int, name string) ([]int, error) {
 	}
 	fd := NewFD(n)
 	defer fd.Close()
+	return readNumbers(func(b []byte) (int, error) { return unix.ReadDirent(fd.Int(), b) })
+}
+
+func readNumbers(read func([]byte) (int, error)) ([]int, error) {
 	buf := make([]byte, 16<<10)
 	var numbers []int
 	for {
-		n, err := unix.ReadDirent(fd.Int(), buf)
+		n, err := read(buf)
 		switch {
 		case err == unix.EINTR:
 			continue

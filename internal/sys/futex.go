@@ -25,5 +25,5 @@ func WaitWord(addr *uint32, old uint32, d time.Duration) {
 // SetWord stores v at addr and wakes who waits for that.
 func SetWord(addr *uint32, v uint32) {
 	atomic.StoreUint32(addr, v)
-	_, _, _ = unix.Syscall(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWake, 1<<30) // nobody may wait
+	_, _, _ = unix.RawSyscall(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), futexWake, 1<<30) // nobody may wait
 }

@@ -10,7 +10,7 @@ import (
 // LandlockABI returns the kernel's Landlock version, or an errno: ENOSYS when
 // it is not built in, EOPNOTSUPP when it is not enabled at boot.
 func LandlockABI() (int, error) {
-	v, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	v, _, e := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if e != 0 {
 		return 0, e
 	}
@@ -34,7 +34,7 @@ func LandlockErrata() (uint32, error) {
 // LandlockCreate makes a ruleset that handles what attr says. size is how much
 // of attr the running ABI knows.
 func LandlockCreate(attr *unix.LandlockRulesetAttr, size uintptr) (int, error) {
-	fd, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(attr)), size, 0)
+	fd, _, e := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(attr)), size, 0)
 	if e != 0 {
 		return -1, e
 	}
@@ -65,7 +65,7 @@ func ExecuteNoNames() error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer NewFD(fd).CloseSoon()
 	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(fd), 0, 0); e != 0 {
 		return e
 	}

@@ -1,10 +1,6 @@
 package sys
 
-import (
-	"errors"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // ReopenMemory opens an anonymous file in memory, which fd has open for writing, for
 // reading only. It returns nil for any other file, and where /proc is not to be had.
@@ -14,28 +10,31 @@ import (
 // not write needs such a descriptor.
 func ReopenMemory(fd int) (*FD, error) {
 	var st unix.Stat_t
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	if err != nil || flags&unix.O_ACCMODE != unix.O_RDWR || unix.Fstat(fd, &st) != nil {
+	flags, err := Fcntl(fd, unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_ACCMODE != unix.O_RDWR {
 		return nil, nil
 	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 0 {
+	// Only memory has seals: what is called about it from here on does not wait.
+	if _, err := Fcntl(fd, unix.F_GET_SEALS, 0); err != nil || fstat(fd, &st) != nil ||
+		st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 0 {
 		return nil, nil
 	}
-	n, err := unix.Open(FDName(fd), unix.O_RDONLY|unix.O_CLOEXEC|flags&unix.O_APPEND, 0)
+	again, err := openProc(FDName(fd), unix.O_RDONLY|flags&unix.O_APPEND)
 	if err != nil {
 		return nil, nil
 	}
-	again := NewFD(n)
 	var new unix.Stat_t
-	if err := unix.Fstat(n, &new); err != nil || new.Dev != st.Dev || new.Ino != st.Ino {
-		return nil, again.Close() // another file took the number meanwhile
+	if err := fstat(again.Int(), &new); err != nil || new.Dev != st.Dev || new.Ino != st.Ino {
+		again.CloseSoon()
+		return nil, nil // another file took the number meanwhile
 	}
-	at, err := unix.Seek(fd, 0, unix.SEEK_CUR)
+	at, err := seek(fd, 0, unix.SEEK_CUR)
 	if err == nil {
-		_, err = unix.Seek(n, at, unix.SEEK_SET)
+		_, err = seek(again.Int(), at, unix.SEEK_SET)
 	}
 	if err != nil {
-		return nil, errors.Join(err, again.Close())
+		again.CloseSoon()
+		return nil, err
 	}
 	return again, nil
 }

@@ -10,12 +10,13 @@ import (
 // who is orphaned meanwhile goes to another ancestor.
 func WithoutAdopting(f func() error) error {
 	var reaper int32
-	if err := unix.Prctl(unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&reaper)), 0, 0, 0); err != nil || reaper == 0 {
+	_, _, e := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_CHILD_SUBREAPER, uintptr(unsafe.Pointer(&reaper)), 0)
+	if e != 0 || reaper == 0 {
 		return f()
 	}
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0); err != nil {
+	if err := Prctl(unix.PR_SET_CHILD_SUBREAPER, 0); err != nil {
 		return err
 	}
-	defer func() { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }()
+	defer func() { _ = Prctl(unix.PR_SET_CHILD_SUBREAPER, 1) }()
 	return f()
 }

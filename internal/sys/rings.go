@@ -10,7 +10,12 @@ import (
 
 // Threads lists the threads of a process.
 func Threads(pid int) ([]int, error) {
-	list, err := NumbersAt(unix.AT_FDCWD, tasks(pid))
+	fd, err := openProc(tasks(pid), unix.O_RDONLY|unix.O_DIRECTORY)
+	var list []int
+	if err == nil {
+		defer fd.CloseSoon()
+		list, err = readNumbers(func(b []byte) (int, error) { return takeFrom(unix.SYS_GETDENTS64, fd, b) })
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list threads: %w", err)
 	}
@@ -26,7 +31,12 @@ func tasks(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/task" }
 // too if a thread that has not ended can't be looked at.
 func FiltersSee(pid, tid int) error {
 	const flagsField, ioWorker = 9 - 3, 0x10 // PF_IO_WORKER
-	text, err := ReadFileAt(unix.AT_FDCWD, tasks(pid)+"/"+strconv.Itoa(tid)+"/stat")
+	fd, err := openProc(tasks(pid)+"/"+strconv.Itoa(tid)+"/stat", unix.O_RDONLY)
+	var text []byte
+	if err == nil {
+		defer fd.CloseSoon()
+		text, err = readAll(func(b []byte) (int, error) { return takeFrom(unix.SYS_READ, fd, b) })
+	}
 	if err == unix.ENOENT || err == unix.ESRCH {
 		return nil
 	}
