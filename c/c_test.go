@@ -249,7 +249,7 @@ func language(cc string) string {
 var libcs = map[string]bool{
 	"fstat": true, "fstat64": true, "waitpid": true, "wait4": true, "getppid": true,
 	"poll": true, "ppoll": true, "__poll_chk": true, "__ppoll_chk": true, "select": true, "pselect": true,
-	"kill": true, "raise": true,
+	"kill": true, "raise": true, "close": true, "dup": true, "dup2": true, "dup3": true,
 }
 
 // TestBareNames links every public name without a header, as configure scripts do,

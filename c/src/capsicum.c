@@ -101,13 +101,23 @@ static bool supervised(void)
 	return form == SUPERVISED;
 }
 
+/* Other threads' calls are asked about from the middle of this on. */
+static bool attach(void)
+{
+	int before = capsicum_set_asked(1);
+	bool attached = capsicum_attach() == 0;
+	if (!attached)
+		capsicum_set_asked(before);
+	return attached;
+}
+
 /* The same for a call that confines: a process that has no form gets one. */
 static bool confined(void)
 {
 	if (supervised())
 		return true;
 	if (form == UNCHOSEN)
-		form = !capsicum_static_begun() && capsicum_can_filter() && capsicum_attach() == 0 ? SUPERVISED : ALONE;
+		form = !capsicum_static_begun() && capsicum_can_filter() && attach() ? SUPERVISED : ALONE;
 	return form == SUPERVISED;
 }
 

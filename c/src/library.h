@@ -31,6 +31,11 @@ int capsicum_futex_wait(uint32_t *word, uint32_t old, long milliseconds);
 void capsicum_futex_wake(uint32_t *word);
 bool capsicum_alive(long pid);
 
+/* All signals but those of faults, which blocked would end the process. */
+#define SIGNAL_BIT(signal) (1ULL << ((signal)-1))
+#define NOT_FAULTS \
+	(~(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGTRAP) | SIGNAL_BIT(SIGSYS)))
+
 /* lock.c */
 struct capsicum_signals {
 	uint64_t mask;
@@ -71,6 +76,13 @@ bool capsicum_is_procdesc(int fd);
 
 /* supervised.c */
 bool capsicum_supervised(void);
+/* Says, before it is so, whether a supervisor is asked about calls; what was said last. */
+int capsicum_set_asked(int now);
+/*
+ * A call that a signal does not interrupt before a supervisor has heard of it: nobody
+ * expects that of calls that do not wait. Signal handlers may use it.
+ */
+long capsicum_call_whole(long nr, long a, long b, long c);
 int capsicum_name(long pid);
 bool capsicum_join(void);
 void capsicum_join_as_child(void);

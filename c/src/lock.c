@@ -73,11 +73,6 @@ static bool will_return(const struct place *p, uint32_t holder)
 	return p != &copied && capsicum_alive((long)holder);
 }
 
-static uint64_t bit(int signal)
-{
-	return 1ULL << (signal - 1);
-}
-
 /*
  * Takes the lock. No signal but faults comes in between: a handler might make calls of
  * this library, or leave it by a jump. Returns whether what is remembered may be half
@@ -85,7 +80,7 @@ static uint64_t bit(int signal)
  */
 bool capsicum_lock(struct capsicum_signals *before)
 {
-	uint64_t all = ~(bit(SIGSEGV) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGSYS));
+	uint64_t all = NOT_FAULTS;
 	CALL4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before->mask, 8);
 	struct place *p = find();
 	uint32_t self = (uint32_t)CALL0(SYS_getpid), holder = 0;

@@ -1,6 +1,8 @@
 /* What is asked of a supervisor: one system call that no kernel has. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/capsicum.h>
 #include <sys/prctl.h>
@@ -47,6 +49,34 @@ static int narrow(long op, long a, long b, long c, long d)
 bool capsicum_supervised(void)
 {
 	return request(REQUEST_SUPERVISOR, 0, 0, 0, 0) >= 0;
+}
+
+/* Whether calls are asked about: 1 or -1; 0 before that was looked at. Without the lock. */
+static _Atomic int asked;
+
+int capsicum_set_asked(int now)
+{
+	return atomic_exchange(&asked, now);
+}
+
+/* A program that was executed may have had a supervisor from its start. */
+static void look_who_is_asked(void)
+{
+	int unknown = 0;
+	if (atomic_load(&asked) == 0)
+		atomic_compare_exchange_strong(&asked, &unknown, capsicum_supervised() ? 1 : -1);
+}
+
+long capsicum_call_whole(long nr, long a, long b, long c)
+{
+	uint64_t all = NOT_FAULTS, before;
+	if (atomic_load(&asked) < 0)
+		return CALL3(nr, a, b, c);
+	CALL4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, sizeof before);
+	look_who_is_asked();
+	long r = CALL3(nr, a, b, c);
+	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before);
+	return r;
 }
 
 static bool yama; /* names are heard */

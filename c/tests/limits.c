@@ -1,5 +1,6 @@
 /* Rights, ioctl commands and fcntl commands of descriptors. */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -219,9 +220,21 @@ static void tick(int signal)
 	ticks++;
 }
 
+/* Copies and closes until a handler has interrupted often. */
+static void copies_and_closes(int fd)
+{
+	for (int until = ticks + 1000, last; ticks < until;) {
+		SUCCEEDS(last = dup(fd));
+		SUCCEEDS(dup2(fd, last));
+		SUCCEEDS(dup3(fd, last, O_CLOEXEC));
+		CHECK(fcntl(last, F_GETFD) == FD_CLOEXEC);
+		SUCCEEDS(close(last));
+	}
+}
+
 /*
  * A call that never ends with EINTR does not either when a supervisor is asked about
- * it, and a handler interrupts that.
+ * it, and a handler interrupts that; be it that of `capsicum run` from the start.
  */
 static void interrupted(void)
 {
@@ -230,11 +243,15 @@ static void interrupted(void)
 	struct stat st;
 	memset(&act, 0, sizeof act);
 	act.sa_handler = tick;
-	int fd = scratch(), status;
-	SUCCEEDS(limit(fd, CAP_FSTAT, 0ULL));
+	int fd = scratch(), other = scratch(), status;
 	SUCCEEDS(sigaction(SIGALRM, &act, NULL));
 	SUCCEEDS(setitimer(ITIMER_REAL, &often, NULL));
-	while (ticks < 2000)
+	copies_and_closes(other);
+	SUCCEEDS(setitimer(ITIMER_REAL, &never, NULL));
+	SUCCEEDS(limit(fd, CAP_FSTAT, 0ULL));
+	SUCCEEDS(setitimer(ITIMER_REAL, &often, NULL));
+	copies_and_closes(other);
+	for (int until = ticks + 2000; ticks < until;)
 		SUCCEEDS(fstat(fd, &st));
 	for (int i = 0; i < 20; i++) {
 		pid_t child = fork();
@@ -248,7 +265,42 @@ static void interrupted(void)
 	SUCCEEDS(setitimer(ITIMER_REAL, &never, NULL));
 }
 
+static void *closes_cancelled(void *fd)
+{
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	pthread_cancel(pthread_self());
+	CHECK(close(*(int *)fd) == 0 && dup2(0, *(int *)fd) == *(int *)fd);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	close(*(int *)fd);
+	return NULL;
+}
+
+/* What takes the place of the C library's calls is as those are. */
+static void closes(void)
+{
+	for (int confined = 0; confined < 2; confined++) {
+		pthread_t thread;
+		void *result;
+		int fd = scratch(), copy = scratch();
+		errno = 77;
+		CHECK(dup2(fd, copy) == copy && dup2(fd, fd) == fd && close(copy) == 0 && errno == 77);
+		FAILS(close(copy), EBADF);
+		FAILS(close(-1), EBADF);
+		FAILS(dup(copy), EBADF);
+		FAILS(dup2(copy, copy), EBADF);
+		FAILS(dup2(fd, -1), EBADF);
+		FAILS(dup3(fd, fd, 0), EINVAL);
+		SUCCEEDS(pthread_create(&thread, NULL, closes_cancelled, &fd) == 0 ? 0 : -1);
+		CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
+		SUCCEEDS(fcntl(fd, F_GETFD)); /* a point of cancellation, before anything is done */
+		SUCCEEDS(limit(fd, CAP_READ, 0ULL));
+		sigset_t blocked;
+		CHECK(pthread_sigmask(0, NULL, &blocked) == 0 && !sigismember(&blocked, SIGALRM));
+	}
+}
+
 const struct test_case limit_cases[] = {
 	{"limits", limits}, {"wrong", wrong}, {"ioctls", ioctls}, {"fcntls", fcntls}, {"streams", streams},
-	{"closed streams", closed_streams}, {"helpers", helpers}, {"many", many}, {"interrupted", interrupted}, {NULL, NULL},
+	{"closed streams", closed_streams}, {"helpers", helpers}, {"many", many}, {"interrupted", interrupted},
+	{"closes", closes}, {NULL, NULL},
 };
