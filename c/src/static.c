@@ -119,10 +119,30 @@ static int opened(int fd)
 	return r < 0 ? (int)r : 0;
 }
 
-/* Whether the open file surely is not open for writing. */
+/*
+ * Whether the kernel makes a shared mapping writable, which it does if the file is open
+ * for that. A filter that refuses to map it takes it for writable, or permits no mapping.
+ */
+static bool maps_read_only(int fd)
+{
+	const long size = 4096;
+	long at = capsicum_call(SYS_mmap, 0, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (at < 0)
+		return false;
+	long r = CALL3(SYS_mprotect, at, size, PROT_WRITE);
+	CALL2(SYS_munmap, at, size);
+	return r == -EACCES;
+}
+
+/*
+ * Whether the open file surely is not open for writing. It may be another than at the
+ * last limit of its number, whose filter may refuse to tell.
+ */
 static bool read_only(int fd)
 {
 	long flags = CALL2(SYS_fcntl, fd, F_GETFL);
+	if (flags == -ENOTCAPABLE)
+		return maps_read_only(fd);
 	return flags >= 0 && (flags & (O_ACCMODE | O_PATH)) == O_RDONLY;
 }
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -265,6 +266,35 @@ static void interrupted(void)
 	SUCCEEDS(setitimer(ITIMER_REAL, &never, NULL));
 }
 
+static bool maps_shared(int fd, int prot)
+{
+	void *p = mmap(NULL, 4096, prot, MAP_SHARED, fd, 0);
+	return p != MAP_FAILED && munmap(p, 4096) == 0;
+}
+
+/* A limit that takes nothing from mapping leaves it, also where what is open can't be asked. */
+static void mapped_again(void)
+{
+	cap_ioctl_t cmd = FIONREAD;
+	int fd, open_for_both = scratch();
+	SUCCEEDS(fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC));
+	for (int i = 0; i < 2; i++) {
+		SUCCEEDS(limit(fd, CAP_MMAP_R, CAP_IOCTL, 0ULL));
+		CHECK(maps_shared(fd, PROT_READ) && !maps_shared(fd, PROT_READ | PROT_WRITE));
+	}
+	SUCCEEDS(cap_ioctls_limit(fd, &cmd, 1));
+	SUCCEEDS(cap_fcntls_limit(fd, 0));
+	SUCCEEDS(cap_enter());
+	SUCCEEDS(limit(fd, CAP_MMAP_R, 0ULL));
+	CHECK(maps_shared(fd, PROT_READ));
+	if (!alone)
+		return;
+	/* A number that was limited, of a file that mprotect could make writable. */
+	SUCCEEDS(dup2(open_for_both, fd));
+	SUCCEEDS(limit(fd, CAP_MMAP_R, 0ULL));
+	CHECK(!maps_shared(fd, PROT_READ) && errno == ENOTCAPABLE);
+}
+
 static void *closes_cancelled(void *fd)
 {
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
@@ -302,5 +332,5 @@ static void closes(void)
 const struct test_case limit_cases[] = {
 	{"limits", limits}, {"wrong", wrong}, {"ioctls", ioctls}, {"fcntls", fcntls}, {"streams", streams},
 	{"closed streams", closed_streams}, {"helpers", helpers}, {"many", many}, {"interrupted", interrupted},
-	{"closes", closes}, {NULL, NULL},
+	{"mapped again", mapped_again}, {"closes", closes}, {NULL, NULL},
 };

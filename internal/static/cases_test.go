@@ -163,6 +163,13 @@ func mappingsCase(c *check) {
 	c.is("limit readable", LimitRights(readable, s), nil)
 	c.is("limit writable", LimitRights(writable, s), nil)
 	c.is("a file open for reading", shared(readable, unix.PROT_READ), nil)
+	before := c.filters()
+	c.is("limit readable again", LimitRights(readable, s), nil)
+	if after := c.filters(); after != before {
+		c.failf("a limit that changes nothing adds filters: %d, then %d", before, after)
+	}
+	c.is("a file open for reading, limited again", shared(readable, unix.PROT_READ), nil)
+	c.is("limit writable again", LimitRights(writable, s), nil)
 	c.is("shared memory that mprotect could make writable", shared(writable, unix.PROT_READ), eN)
 	_, err := unix.Mmap(writable, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
 	c.is("private memory", err, nil)

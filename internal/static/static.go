@@ -267,9 +267,13 @@ func open(fd int) error {
 	return err
 }
 
-// readOnly reports whether the open file surely is not open for writing.
+// readOnly reports whether the open file surely is not open for writing. It may be
+// another than at the last limit of its number, whose filter may refuse to tell.
 func readOnly(fd int) bool {
 	flags, err := sys.Fcntl(fd, unix.F_GETFL, 0)
+	if err == filecaps.ENOTCAPABLE {
+		return sys.MapsReadOnly(fd)
+	}
 	return err == nil && flags&(unix.O_ACCMODE|unix.O_PATH) == unix.O_RDONLY
 }
 

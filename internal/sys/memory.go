@@ -38,3 +38,16 @@ func ReopenMemory(fd int) (*FD, error) {
 	}
 	return again, nil
 }
+
+// MapsReadOnly reports whether fd can be mapped shared, and the kernel does not make
+// that mapping writable, which it does if the file is open for that.
+func MapsReadOnly(fd int) bool {
+	const size = 4096
+	at, _, errno := unix.Syscall6(unix.SYS_MMAP, 0, size, unix.PROT_NONE, unix.MAP_SHARED|unix.MAP_NORESERVE, uintptr(fd), 0)
+	if errno != 0 {
+		return false
+	}
+	_, _, errno = unix.Syscall(unix.SYS_MPROTECT, at, size, unix.PROT_WRITE)
+	_, _, _ = unix.Syscall(unix.SYS_MUNMAP, at, size, 0)
+	return errno == unix.EACCES
+}

@@ -247,6 +247,9 @@ func mmapCases() []Case {
 			return unix.Mprotect(m, r|x)
 		}),
 		onOpen("mmap/in capability mode", notCapable, (*T).file, having{rights.MmapR}, func(fd int) error { _, err := mapped(fd, r|w, shared); return err }).in(entered),
+		onOpen("mmap/as before after the same limit again", success, func(t *T) int {
+			return t.open(t.path("again"), unix.O_RDONLY|unix.O_CREAT)
+		}, having{rights.MmapR}, func(fd int) error { limit(fd, rights.MmapR); _, err := mapped(fd, r, shared); return err }),
 		onOpen("mmap/beyond the mode of the file", is(unix.EACCES), func(t *T) int {
 			return t.open(t.path("ro"), unix.O_RDONLY|unix.O_CREAT)
 		}, having{rights.MmapRW}, func(fd int) error { _, err := mapped(fd, r|w, shared); return err }),
