@@ -76,6 +76,46 @@ func TestShimsInEveryOrder(t *testing.T) {
 	}
 }
 
+// TestPedantic compiles every header alone, and what uses them all, with all that
+// compilers find fault with. The headers are where users' own are: in those of the system
+// less is found.
+func TestPedantic(t *testing.T) {
+	var headers []string
+	for _, dir := range []string{"include", "compat/include"} {
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				headers = append(headers, strings.TrimPrefix(path, dir+"/"))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, cc := range []string{"gcc", "clang", "g++", "clang++"} {
+		standards := []string{"c99", "c11", "c17"}
+		if language(cc) == "c++" {
+			standards = []string{"c++98", "c++11", "c++17"}
+		}
+		for _, std := range standards {
+			t.Run(cc+" "+std, func(t *testing.T) {
+				t.Parallel()
+				args := []string{"-std=" + std, "-D_DEFAULT_SOURCE", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
+					"-Iinclude", "-Icompat/include", "-x", language(cc), "compat/tests/pedantic.c"}
+				dir := t.TempDir()
+				for i, header := range headers {
+					path := filepath.Join(dir, fmt.Sprintf("header%d.c", i))
+					if err := os.WriteFile(path, []byte("#include <"+header+">\nextern int nothing;\n"), 0o600); err != nil {
+						t.Fatal(err)
+					}
+					args = append(args, path)
+				}
+				command(t, nil, cc, args...)
+			})
+		}
+	}
+}
+
 // TestShimCommandsAreHarmless tries each command that Linux does not have on every kind
 // of descriptor.
 func TestShimCommandsAreHarmless(t *testing.T) {

@@ -6,6 +6,11 @@
 #ifndef _LINUX_CAPSICUM_H
 #define _LINUX_CAPSICUM_H
 
+/* As in <sys/capsicum.h>. */
+#if defined __cplusplus && __cplusplus < 201103L
+#pragma GCC system_header
+#endif
+
 #include <sys/capsicum.h>
 
 #define ENOTBENEATH	ENOTCAPABLE

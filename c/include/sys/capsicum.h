@@ -8,6 +8,17 @@
 #ifndef _SYS_CAPSICUM_H_
 #define _SYS_CAPSICUM_H_
 
+/*
+ * The first C++ has neither the numbers nor the macros, which -Wpedantic tells. clang
+ * tells it of numbers wherever a right is used.
+ */
+#if defined __cplusplus && __cplusplus < 201103L
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wc++11-long-long"
+#endif
+#pragma GCC system_header
+#endif
+
 /* FreeBSD's brings in these, so programs leave them out. */
 #include <sys/param.h>
 #include <sys/types.h>

@@ -2,6 +2,7 @@
 #ifndef _CAPSICUM_SYS_MMAN_H_
 #define _CAPSICUM_SYS_MMAN_H_
 
+#pragma GCC system_header
 #include_next <sys/mman.h>
 #include <sys/types.h>
 
