@@ -1,7 +1,8 @@
-# make help lists the targets. Variables: PREFIX, DESTDIR, FUZZTIME, TESTFLAGS.
+# make help lists the targets. Variables: PREFIX, LIBDIR, DESTDIR, FUZZTIME, TESTFLAGS.
 
 GO ?= go
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 FUZZTIME ?= 20s
 TESTFLAGS ?=
@@ -22,7 +23,7 @@ build: ## bin/capsicum
 	$(GO) build -trimpath -o bin/capsicum ./cmd/capsicum
 
 c: ## bin/c: the C library
-	$(MAKE) -C c PREFIX=$(PREFIX)
+	$(MAKE) -C c PREFIX=$(PREFIX) LIBDIR=$(LIBDIR)
 
 c-test: ## the C library's tests, which test includes
 	$(GO) test -count=1 $(TESTFLAGS) ./c
@@ -81,7 +82,7 @@ check: lint build ## what CI runs: lint, build, generated files, tests
 	$(MAKE) test
 
 install: build c ## to DESTDIR/PREFIX
-	$(MAKE) -C c install PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)
+	$(MAKE) -C c install PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=$(DESTDIR)
 	install -D -m 755 bin/capsicum $(DESTDIR)$(PREFIX)/bin/capsicum
 	install -D -m 644 docs/man/capsicum.1 $(DESTDIR)$(PREFIX)/share/man/man1/capsicum.1
 	install -D -m 644 completions/capsicum.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/capsicum

@@ -315,6 +315,26 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// TestLibraryFolder installs the library elsewhere, where pkg-config and the linker look
+// for it; what is built for one place is not installed in another.
+func TestLibraryFolder(t *testing.T) {
+	lib, dest := t.TempDir(), t.TempDir()
+	command(t, nil, "make", "-s", "O="+lib, "PREFIX="+dest, "CC=gcc", "all")
+	command(t, nil, "make", "-s", "O="+lib, "PREFIX="+dest, "LIBDIR="+dest+"/lib64/some", "CC=gcc", "install")
+	if _, err := os.Stat(filepath.Join(dest, "lib")); err == nil {
+		t.Error("something is in PREFIX/lib")
+	}
+	where := filepath.Join(dest, "lib64/some")
+	env := []string{"PKG_CONFIG_PATH=" + filepath.Join(where, "pkgconfig")}
+	if out := strings.TrimSpace(string(command(t, env, "pkg-config", "--variable=libdir", "capsicum"))); out != where {
+		t.Errorf("pkg-config says %s", out)
+	}
+	flags := strings.Fields(string(command(t, env, "pkg-config", "--cflags", "--libs", "capsicum")))
+	path := filepath.Join(dest, "headers")
+	command(t, nil, "gcc", append([]string{"-D_GNU_SOURCE", "tests/headers.c", "-o", path, "-Wl,-rpath," + where}, flags...)...)
+	command(t, nil, path)
+}
+
 // TestGenerated fails when what c/gen writes is not what it would write now.
 func TestGenerated(t *testing.T) {
 	files := []string{"include/sys/_rights.h", "src/protocol.h", "src/tables.c", "man/rights.7"}
