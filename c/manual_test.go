@@ -78,14 +78,16 @@ func manuals(t *testing.T) []string {
 // synopsis is what the header declares.
 func TestManualsKnowEveryFunction(t *testing.T) {
 	headers, declared := map[string]map[string]string{}, 0
-	err := filepath.WalkDir("include", func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			headers[strings.TrimPrefix(path, "include/")] = prototypes(t, path)
+	for _, dir := range []string{"include", "compat/include"} {
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				headers[strings.TrimPrefix(path, dir+"/")] = prototypes(t, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	documented := map[string]string{}
 	for _, page := range manuals(t) {
@@ -152,7 +154,10 @@ func TestManualsAreInstalled(t *testing.T) {
 	lib, dest := t.TempDir(), t.TempDir()
 	command(t, nil, "make", "-s", "O="+lib, "PREFIX=/opt/c", "DESTDIR="+dest, "CC=gcc", "install")
 	root := filepath.Join(dest, "opt/c/share/man")
-	names := []string{"capsicum.4", "rights.4"}
+	names := []string{"capsicum.4", "rights.4", "SHM_ANON.3",
+		// As FreeBSD's manuals name them.
+		"cap_enter.2", "cap_getmode.2", "cap_rights_limit.2", "cap_rights_get.2", "cap_ioctls_limit.2", "cap_ioctls_get.2",
+		"cap_fcntls_limit.2", "cap_fcntls_get.2", "pdfork.2", "pdgetpid.2", "pdkill.2", "pdwait.2", "pdwait4.2"}
 	for _, page := range manuals(t) {
 		for _, name := range readSynopsis(t, page).named {
 			names = append(names, name+filepath.Ext(page))
@@ -160,6 +165,12 @@ func TestManualsAreInstalled(t *testing.T) {
 	}
 	if len(names) < 35 {
 		t.Errorf("only %v", names)
+	}
+	if _, err := os.Stat(filepath.Join(root, "man2/shm_open.2")); err == nil {
+		t.Error("shm_open(2) hides the system's shm_open(3)")
+	}
+	if out := string(command(t, nil, "man", "-M", root, "4", "procdesc")); !strings.Contains(out, "pdfork") {
+		t.Errorf("procdesc(4) shows %.200q", out)
 	}
 	for _, name := range names {
 		section := strings.TrimPrefix(filepath.Ext(name), ".")
