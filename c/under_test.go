@@ -56,7 +56,7 @@ func casesInRun(t *testing.T, program, engine, path string, users map[string]*sy
 }
 
 // lookIntoProc are cases that look into /proc.
-var lookIntoProc = []string{"supervisor by name", "constructor", "executed", "pdwait, sleeps", "reader of memory", "copied lock"}
+var lookIntoProc = []string{"supervisor by name", "constructor", "executed", "pdwait, sleeps", "pdfork, no process", "reader of memory", "copied lock"}
 
 // TestStaticInRun: where the sandbox has no /proc the library has the form without a
 // supervisor.

@@ -347,6 +347,11 @@ void capsicum_pd_unwatch(struct watch *w)
 static void keep(struct helper *h)
 {
 	struct capsicum_signals s;
+	if (h->pid == 0) {
+		/* None was made: no end of it would free this, and a wait for 0 would take any child. */
+		CALL2(SYS_munmap, h, sizeof *h);
+		return;
+	}
 	(void)capsicum_lock(&s);
 	h->next = helpers;
 	helpers = h;
@@ -418,8 +423,9 @@ static pid_t pdfork_with(struct helper *h, int *fdp)
 	if (fd >= 0 && CALL2(SYS_fstat, fd, &st) == 0)
 		h->inode = st.st_ino;
 	h->fd = h->rfflags & RFNOWAIT ? -1 : (int)fd;
+	uint64_t mask = h->mask;
 	keep(h);
-	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &h->mask, 0, 8);
+	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
 	if (fd < 0) {
 		errno = child < 0 ? (int)-child : ECHILD;
 		return -1;

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -292,7 +293,35 @@ static void pd_rights(void)
 	dies(pid[2]);
 }
 
+/* How many pages this process has mapped. */
+static long mapped(void)
+{
+	long n = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+	CHECK(f && fscanf(f, "%ld", &n) == 1);
+	fclose(f);
+	return n;
+}
+
+/* Where no process can be made nothing is left of the attempt, and other children are nobody's business. */
+static void pd_no_process(void)
+{
+	int pd = -1, status;
+	pid_t other = fork();
+	SUCCEEDS(other);
+	if (other == 0)
+		_exit(6);
+	refuse(SYS_clone, EAGAIN);
+	FAILS(pdfork(&pd, 0), EAGAIN);
+	long before = mapped();
+	for (int i = 0; i < 100; i++)
+		FAILS(pdfork(&pd, 0), EAGAIN);
+	CHECK(mapped() - before < 100);
+	CHECK(waitpid(other, &status, 0) == other && WEXITSTATUS(status) == 6);
+}
+
 const struct test_case procdesc_cases[] = {
 	{"pdfork", pd_simple}, {"pdfork, waitpid", pd_wait_pid}, {"pdfork, close", pd_close}, {"pdfork, child", pd_child},
-	{"pdfork, threads", pd_threads}, {"pdfork, capability mode", pd_mode}, {"pdfork, rights", pd_rights}, {NULL, NULL},
+	{"pdfork, threads", pd_threads}, {"pdfork, capability mode", pd_mode}, {"pdfork, rights", pd_rights},
+	{"pdfork, no process", pd_no_process}, {NULL, NULL},
 };
