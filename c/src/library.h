@@ -24,6 +24,7 @@ long capsicum_call(long nr, long a, long b, long c, long d, long e, long f);
 #define CALL3(nr, a, b, c) capsicum_call(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
 #define CALL4(nr, a, b, c, d) capsicum_call(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
 #define CALL5(nr, a, b, c, d, e) capsicum_call(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+long capsicum_wait_call(long nr, long a, long b, long c, long d, long e, long f);
 long capsicum_install(struct sock_filter *prog, int n);
 int capsicum_can_filter(void);
 long capsicum_install_listener(struct sock_filter *prog, int n);

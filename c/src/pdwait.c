@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/procdesc.h>
@@ -32,7 +33,7 @@ static int result(long r)
 static long end(int fd, struct record *r, int options)
 {
 	long leave = options & WNOWAIT ? WAIT_LEAVE : 0;
-	long e = CALL4(REQUEST, REQUEST_PDWAIT, fd, r, leave | (options & WNOHANG ? WAIT_NOT : 0));
+	long e = capsicum_wait_call(REQUEST, REQUEST_PDWAIT, fd, (long)r, leave | (options & WNOHANG ? WAIT_NOT : 0), 0, 0);
 	if (e != -ENOSYS)
 		return e;
 	for (;;) {
@@ -72,7 +73,7 @@ static bool changed(struct watch *w, struct record *r, int options)
 }
 
 /* The same as end(), or a change. */
-static long end_or_change(int fd, struct record *r, int options, struct watch **w)
+static long end_or_change(int fd, struct record *r, int options, struct watch *volatile *w)
 {
 	for (bool sought = false;;) {
 		uint32_t now = *w ? atomic_load(&(*w)->lives) : 0;
@@ -94,21 +95,33 @@ static long end_or_change(int fd, struct record *r, int options, struct watch **
 		if (options & WNOHANG)
 			return -EAGAIN;
 		/* A helper that is killed closes the descriptor a little later. */
-		e = now == 0 ? end(fd, r, WEXITED | WNOWAIT) : CALL4(SYS_futex, &(*w)->lives, FUTEX_WAIT, now, NULL);
+		e = now == 0 ? end(fd, r, WEXITED | WNOWAIT) : capsicum_wait_call(SYS_futex, (long)&(*w)->lives, FUTEX_WAIT, now, 0, 0, 0);
 		if (e == -EINTR)
 			return e;
 	}
 }
 
+static void give_back(void *arg)
+{
+	struct watch *volatile *w = arg;
+	if (*w)
+		capsicum_pd_unwatch(*w);
+}
+
+static long wait_for_change(int fd, struct record *r, int options)
+{
+	struct watch *volatile w = NULL; /* the handler is to see what is stored below */
+	long e;
+	pthread_cleanup_push(give_back, (void *)&w);
+	e = end_or_change(fd, r, options, &w);
+	pthread_cleanup_pop(1);
+	return e;
+}
+
 static long wait_for(int fd, struct record *r, int options)
 {
-	if (options & CHANGES) {
-		struct watch *w = NULL;
-		long e = end_or_change(fd, r, options, &w);
-		if (w)
-			capsicum_pd_unwatch(w);
-		return e;
-	}
+	if (options & CHANGES)
+		return wait_for_change(fd, r, options);
 	if (options & WEXITED)
 		return end(fd, r, options);
 	/* Only who traces a process is told of its traps: all that there is to wait for is that there will be none. */
@@ -186,7 +199,7 @@ PUBLIC int pdwait4(int fd, int *status, int options, struct rusage *rusage)
  */
 PUBLIC pid_t wait4(pid_t pid, int *status, int options, struct rusage *rusage)
 {
-	long r = CALL4(SYS_wait4, pid, status, options, rusage);
+	long r = capsicum_wait_call(SYS_wait4, pid, (long)status, options, (long)rusage, 0, 0);
 	int fd = r == -ECHILD && pid > 0 ? capsicum_pd_of(pid) : -1;
 	return fd < 0 ? result(r) : pdwait4(fd, status, options & (WNOHANG | CHANGES), rusage);
 }

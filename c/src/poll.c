@@ -26,16 +26,6 @@
 /* What a file that epoll does not take is always ready for. */
 #define ALWAYS (POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM)
 
-/* A wait that may be cancelled, as the C library's may. */
-static long wait_call(long nr, long a, long b, long c, long d, long e, long f)
-{
-	int before;
-	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
-	long r = capsicum_call(nr, a, b, c, d, e, f);
-	pthread_setcanceltype(before, &before);
-	return r;
-}
-
 static int answer(long r)
 {
 	if (r < 0) {
@@ -122,7 +112,7 @@ static long wait_each(struct held *h, struct pollfd *fds, unsigned long n, int t
 	long ready = watch(h->epoll, fds, n);
 	if (ready < 0)
 		return ready;
-	long r = wait_call(SYS_epoll_pwait, h->epoll, (long)h->events, n ? (long)n : 1, ready > 0 ? 0 : timeout, (long)mask,
+	long r = capsicum_wait_call(SYS_epoll_pwait, h->epoll, (long)h->events, n ? (long)n : 1, ready > 0 ? 0 : timeout, (long)mask,
 	    KERNEL_SIGSET);
 	for (long i = 0; i < r; i++)
 		ready += tell(fds, n, h->events[i].data.fd, h->events[i].events);
@@ -158,7 +148,7 @@ PUBLIC int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	struct timespec left = {0, 0};
 	if (timeout)
 		left = *timeout; /* the kernel says in it what is left */
-	long r = wait_call(SYS_ppoll, (long)fds, (long)n, timeout ? (long)&left : 0, (long)mask, KERNEL_SIGSET, 0);
+	long r = capsicum_wait_call(SYS_ppoll, (long)fds, (long)n, timeout ? (long)&left : 0, (long)mask, KERNEL_SIGSET, 0);
 	if (r == -ENOTCAPABLE)
 		r = poll_each(fds, n, milliseconds(timeout), mask);
 	return answer(r);
@@ -215,7 +205,7 @@ PUBLIC int pselect(int n, fd_set *in, fd_set *out, fd_set *except, const struct 
 	if (timeout)
 		left = *timeout;
 	const long signals[2] = {(long)mask, KERNEL_SIGSET};
-	long r = wait_call(SYS_pselect6, n, (long)in, (long)out, (long)except, timeout ? (long)&left : 0, (long)signals);
+	long r = capsicum_wait_call(SYS_pselect6, n, (long)in, (long)out, (long)except, timeout ? (long)&left : 0, (long)signals);
 	if (r == -ENOTCAPABLE && n <= FD_SETSIZE) {
 		fd_set *const sets[3] = {in, out, except};
 		struct pollfd fds[FD_SETSIZE + 1];

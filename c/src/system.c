@@ -1,6 +1,7 @@
-/* System calls, without errno and without cancellation. */
+/* System calls, without errno, and but for waits without cancellation. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -29,6 +30,19 @@ long capsicum_call(long nr, long a, long b, long c, long d, long e, long f)
 		r = -errno;
 		errno = before;
 	}
+	return r;
+}
+
+/*
+ * A wait that may be cancelled, as the C library's may. Nothing may be held meanwhile, of
+ * which no cleanup handler knows.
+ */
+long capsicum_wait_call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	int before;
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &before);
+	long r = capsicum_call(nr, a, b, c, d, e, f);
+	pthread_setcanceltype(before, &before);
 	return r;
 }
 

@@ -225,6 +225,80 @@ static void wait_rights(void)
 	}
 }
 
+#ifndef __SANITIZE_ADDRESS__
+static struct {
+	int how, pd;
+	pid_t pid;
+} wait_of;
+
+static void *wait_for_ever(void *arg)
+{
+	int status;
+	switch (wait_of.how) {
+	case 0:
+		waitpid(wait_of.pid, &status, 0);
+		break;
+	case 1:
+		wait4(-1, &status, 0, NULL);
+		break;
+	case 2:
+		waitpid(wait_of.pid, &status, WUNTRACED);
+		break;
+	case 3:
+		pdwait4(wait_of.pd, &status, 0, NULL);
+		break;
+	case 4:
+		pdwait(wait_of.pd, &status, WCONTINUED, NULL, NULL);
+		break;
+	}
+	return arg;
+}
+
+static void cancelled_wait(int how)
+{
+	pthread_t thread;
+	void *result;
+	wait_of.how = how;
+	CHECK(pthread_create(&thread, NULL, wait_for_ever, NULL) == 0);
+	usleep(50000);
+	CHECK(pthread_cancel(thread) == 0);
+	CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
+}
+
+/* A thread that waits for a process can be cancelled, and the next finds everything as it was. */
+static void wait_cancelled(void)
+{
+	int tell, status;
+	pid_t other = fork();
+	SUCCEEDS(other);
+	if (other == 0) {
+		alarm(60);
+		pause();
+		_exit(0);
+	}
+	wait_of.pid = other;
+	cancelled_wait(0);
+	cancelled_wait(1);
+	wait_of.pid = waiting(&wait_of.pd, &tell);
+	for (int round = 0; round < 2; round++) {
+		for (int how = 0; how < 5; how++)
+			cancelled_wait(how);
+		SUCCEEDS(pdkill(wait_of.pd, SIGSTOP));
+		SUCCEEDS(pdwait(wait_of.pd, &status, WUNTRACED, NULL, NULL));
+		CHECK(WIFSTOPPED(status));
+		SUCCEEDS(pdkill(wait_of.pd, SIGCONT));
+		SUCCEEDS(pdwait(wait_of.pd, &status, WCONTINUED, NULL, NULL));
+		if (alone)
+			break;
+		SUCCEEDS(limit(wait_of.pd, CAP_PDWAIT, CAP_PDKILL, CAP_PDGETPID, 0ULL));
+	}
+	SUCCEEDS(kill(other, SIGKILL));
+	CHECK(waitpid(other, &status, 0) == other && WIFSIGNALED(status));
+	SUCCEEDS(pdkill(wait_of.pd, SIGKILL));
+	CHECK(pdwait4(wait_of.pd, &status, 0, NULL) == wait_of.pid && WIFSIGNALED(status));
+}
+#endif
+
 static void fork_refused(void)
 {
 	static const struct { unsigned flags; int error; } refused[] = {
@@ -278,6 +352,9 @@ static void fork_flags(void)
 
 const struct test_case pdwait_cases[] = {
 	{"pdwait, arguments", wait_arguments}, {"pdwait, end", wait_end}, {"pdwait, changes", wait_changes}, {"pdwait, sleeps", wait_sleeps},
+#ifndef __SANITIZE_ADDRESS__ /* which does not bear that a stack is unwound so */
+	{"pdwait, cancelled", wait_cancelled},
+#endif
 	{"pdwait, elsewhere", wait_elsewhere}, {"pdwait, rights", wait_rights}, {"pdrfork, refused", fork_refused},
 	{"pdrfork, flags", fork_flags}, {NULL, NULL},
 };
