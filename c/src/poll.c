@@ -35,6 +35,12 @@ static int answer(long r)
 	return (int)r;
 }
 
+/* Whether the kernel takes t for a time to wait. */
+static bool valid(const struct timespec *t)
+{
+	return !t || (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1000000000);
+}
+
 /* Milliseconds, rounded up; -1 is for ever. */
 static int milliseconds(const struct timespec *t)
 {
@@ -150,7 +156,7 @@ PUBLIC int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 		left = *timeout; /* the kernel says in it what is left */
 	long r = capsicum_wait_call(SYS_ppoll, (long)fds, (long)n, timeout ? (long)&left : 0, (long)mask, KERNEL_SIGSET, 0);
 	if (r == -ENOTCAPABLE)
-		r = poll_each(fds, n, milliseconds(timeout), mask);
+		r = valid(timeout) ? poll_each(fds, n, milliseconds(timeout), mask) : -EINVAL;
 	return answer(r);
 }
 
@@ -206,7 +212,9 @@ PUBLIC int pselect(int n, fd_set *in, fd_set *out, fd_set *except, const struct 
 		left = *timeout;
 	const long signals[2] = {(long)mask, KERNEL_SIGSET};
 	long r = capsicum_wait_call(SYS_pselect6, n, (long)in, (long)out, (long)except, timeout ? (long)&left : 0, (long)signals);
-	if (r == -ENOTCAPABLE && n <= FD_SETSIZE) {
+	if (r == -ENOTCAPABLE && (n < 0 || !valid(timeout))) {
+		r = -EINVAL; /* the filter came first */
+	} else if (r == -ENOTCAPABLE && n <= FD_SETSIZE) {
 		fd_set *const sets[3] = {in, out, except};
 		struct pollfd fds[FD_SETSIZE + 1];
 		r = select_each(fds, n, sets, milliseconds(timeout), mask);
@@ -214,22 +222,49 @@ PUBLIC int pselect(int n, fd_set *in, fd_set *out, fd_set *except, const struct 
 	return answer(r);
 }
 
+/* The same time; the longest for one that is longer than there are numbers for. False for none. */
+static bool convert(const struct timeval *from, struct timespec *to)
+{
+	if (from->tv_sec < 0 || from->tv_usec < 0)
+		return false;
+	to->tv_nsec = from->tv_usec % 1000000 * 1000;
+	if (__builtin_add_overflow(from->tv_sec, from->tv_usec / 1000000, &to->tv_sec)) {
+		to->tv_sec = LONG_MAX;
+		to->tv_nsec = 999999999;
+	}
+	return true;
+}
+
+/* What is left of t, which began at a time of the clock. */
+static struct timeval rest(const struct timespec *t, const struct timespec *begun)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	/* The clock does not go back: nothing is added to t that overflows. */
+	struct timeval left = {t->tv_sec - (now.tv_sec - begun->tv_sec), (t->tv_nsec - (now.tv_nsec - begun->tv_nsec)) / 1000};
+	if (left.tv_usec < 0) {
+		left.tv_usec += 1000000;
+		left.tv_sec--;
+	} else if (left.tv_usec >= 1000000) {
+		left.tv_usec -= 1000000;
+		left.tv_sec++;
+	}
+	if (left.tv_sec < 0)
+		left = (struct timeval){0, 0};
+	return left;
+}
+
 PUBLIC int select(int n, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout)
 {
-	struct timespec t, before;
-	if (timeout) {
-		t.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;
-		t.tv_nsec = timeout->tv_usec % 1000000 * 1000;
-		clock_gettime(CLOCK_MONOTONIC, &before);
-	}
-	int r = pselect(n, in, out, except, timeout ? &t : NULL, NULL);
-	if (timeout) { /* what is left, as Linux says */
-		struct timespec now;
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		long long left = (t.tv_sec - (now.tv_sec - before.tv_sec)) * 1000000LL + (t.tv_nsec - (now.tv_nsec - before.tv_nsec)) / 1000;
-		timeout->tv_sec = left > 0 ? left / 1000000 : 0;
-		timeout->tv_usec = left > 0 ? left % 1000000 : 0;
-	}
+	struct timespec t, begun;
+	if (!timeout)
+		return pselect(n, in, out, except, NULL, NULL);
+	if (!convert(timeout, &t))
+		return answer(-EINVAL);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	int r = pselect(n, in, out, except, &t, NULL);
+	if (r >= 0 || errno != EINVAL)
+		*timeout = rest(&t, &begun); /* as Linux says */
 	return r;
 }
 

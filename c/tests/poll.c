@@ -1,5 +1,6 @@
 /* Waiting for descriptors while one of them may not be waited for. */
 #define _GNU_SOURCE
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -124,6 +125,39 @@ static void selected(void)
 	FAILS(select(20, &in, NULL, NULL, &none), EBADF);
 }
 
+/* Times that are none stay as they are, and of the longest something is left. */
+static void select_times(void)
+{
+	static const struct timeval none[] = {{-1, 0}, {0, -1}, {-1, 5000000}, {LONG_MIN, 0}};
+	static const struct timeval endless[] = {{LONG_MAX, 0}, {LONG_MAX, 999999}, {LONG_MAX, 5000000}, {LONG_MAX - 1, LONG_MAX}};
+	static const struct timespec wrong[] = {{-1, 0}, {0, -1}, {0, 1000000000}};
+	const long decades = 60L * 60 * 24 * 365 * 30;
+	fd_set in;
+	prepare();
+	for (int round = 0; round < 2; round++) {
+		for (int i = 0; i < 4; i++) {
+			struct timeval t = none[i];
+			FD_ZERO(&in);
+			FD_SET(ready[0], &in);
+			FAILS(select(20, &in, NULL, NULL, &t), EINVAL);
+			CHECK(t.tv_sec == none[i].tv_sec && t.tv_usec == none[i].tv_usec && FD_ISSET(ready[0], &in));
+			t = endless[i];
+			CHECK(select(20, &in, NULL, NULL, &t) == 1 && FD_ISSET(ready[0], &in));
+			CHECK(t.tv_sec > LONG_MAX - decades && t.tv_usec >= 0 && t.tv_usec < 1000000);
+		}
+		for (int i = 0; i < 3; i++) {
+			struct pollfd fd = {quiet[0], POLLIN, 0};
+			FAILS(pselect(20, NULL, NULL, NULL, &wrong[i], NULL), EINVAL);
+			FAILS(ppoll(&fd, 1, &wrong[i], NULL), EINVAL);
+		}
+		struct timeval t = {0, 1500000};
+		FAILS(select(-1, NULL, NULL, NULL, &t), EINVAL);
+		t = (struct timeval){0, 1500000};
+		CHECK(select(20, &in, NULL, NULL, &t) == 1 && t.tv_sec == 1 && t.tv_usec > 100000 && t.tv_usec <= 500000);
+		SUCCEEDS(cap_enter());
+	}
+}
+
 #ifndef __SANITIZE_ADDRESS__
 static void *wait_for_ever(void *arg)
 {
@@ -171,6 +205,7 @@ const struct test_case poll_cases[] = {
 	{"poll in vain", polled_in_vain},
 	{"poll with signals", polled_with_signals},
 	{"select", selected},
+	{"select, times", select_times},
 #ifndef __SANITIZE_ADDRESS__ /* which does not bear that a stack is unwound so */
 	{"poll cancelled", polled_and_cancelled},
 #endif
