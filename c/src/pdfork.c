@@ -47,6 +47,8 @@ struct helper {
 	struct watch watch;
 	_Atomic uint32_t forked; /* 1 once there is a child, or none */
 	pid_t pid, child, starter;
+	pid_t self; /* pid, as the child sees it */
+	int error;  /* why there is no helper after the fork */
 	int here, there, fd;
 	int flags, rfflags;
 	unsigned watchers; /* who looks at watch */
@@ -104,10 +106,26 @@ static long send_over(int over, int fd)
 	return CALL3(SYS_sendmsg, over, &m.header, MSG_NOSIGNAL);
 }
 
-/* The child makes its descriptor, and hands both ends over. */
-static long hand_over(struct helper *h)
+/* A child without its helper ends: nobody would tell of its end, nor kill it at the last close. */
+static long die_with(const struct helper *h)
 {
-	int end[2], one = h->flags & PD_DAEMON ? MARK_DAEMON : MARK;
+	long r = CALL2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	/* One that was killed before is not told of. */
+	return r == 0 && CALL0(SYS_getppid) != h->self ? -ESRCH : r;
+}
+
+/* The last close kills this process: the kernel sends the signal. */
+static long die_at_close(int end)
+{
+	long r = CALL3(SYS_fcntl, end, F_SETSIG, SIGKILL);
+	if (r == 0)
+		r = CALL3(SYS_fcntl, end, F_SETOWN, CALL0(SYS_getpid));
+	return r < 0 ? r : CALL3(SYS_fcntl, end, F_SETFL, O_RDWR | O_NONBLOCK | O_ASYNC);
+}
+
+/* Makes the descriptor: its holders' end, and the helper's. */
+static long make_ends(int end[2], int one)
+{
 	long r = CALL4(SYS_socketpair, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, end);
 	if (r < 0)
 		return r;
@@ -123,18 +141,45 @@ static long hand_over(struct helper *h)
 		if (r == -ENOSYS)
 			r = capsicum_call(SYS_setsockopt, end[0], SOL_SOCKET, SO_RCVLOWAT, (long)&one, sizeof one, 0);
 	}
-	if (r == 0 && !(h->flags & PD_DAEMON)) {
-		/* The kernel kills this process at the last close. */
-		r = CALL3(SYS_fcntl, end[1], F_SETSIG, SIGKILL);
-		if (r == 0)
-			r = CALL3(SYS_fcntl, end[1], F_SETOWN, CALL0(SYS_getpid));
-		if (r == 0)
-			r = CALL3(SYS_fcntl, end[1], F_SETFL, O_RDWR | O_NONBLOCK | O_ASYNC);
-		if (r == 0)
-			r = CALL2(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	if (r < 0) {
+		CALL1(SYS_close, end[0]);
+		CALL1(SYS_close, end[1]);
 	}
+	return r;
+}
+
+/*
+ * A daemon outlives a helper that somebody kills, but not one that gets no filter, and
+ * ends: it waits for the helper's word that it has. Nobody else has the descriptor yet.
+ */
+static long outlive(int end)
+{
+	struct timespec t = {0, 20000};
+	char word;
+	long n;
+	while ((n = capsicum_call(SYS_recvfrom, end, (long)&word, 1, MSG_DONTWAIT, 0, 0)) == -EAGAIN)
+		CALL2(SYS_nanosleep, &t, 0);
+	if (n != 1)
+		return n < 0 ? n : -ESRCH;
+	return CALL2(SYS_prctl, PR_SET_PDEATHSIG, 0);
+}
+
+/* The child makes its descriptor, and hands both ends over. */
+static long hand_over(struct helper *h)
+{
+	bool daemon = h->flags & PD_DAEMON;
+	int end[2];
+	long r = die_with(h);
+	if (r == 0)
+		r = make_ends(end, daemon ? MARK_DAEMON : MARK);
+	if (r < 0)
+		return r;
+	if (!daemon)
+		r = die_at_close(end[1]);
 	if (r == 0)
 		r = send_over(h->here, end[1]);
+	if (r >= 0 && daemon)
+		r = outlive(end[0]);
 	if (r >= 0)
 		r = send_over(h->there, end[0]);
 	CALL1(SYS_close, end[0]);
@@ -157,7 +202,7 @@ static void tidy(int there)
 
 static void born(struct helper *h)
 {
-	fosterer = (pid_t)CALL0(SYS_getppid);
+	fosterer = h->self;
 	parent = h->rfflags & RFNOWAIT ? fosterer : h->starter;
 	helpers = NULL;
 	int here = h->here, there = h->there;
@@ -242,32 +287,39 @@ static void watch(struct helper *h)
 		saw(h);
 }
 
+static long confine(void)
+{
+	struct sock_fprog prog = {sizeof seal / sizeof seal[0], seal};
+	long r = raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0);
+	return r < 0 ? r : raw(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, (long)&prog, 0, 0, 0);
+}
+
 /* The helper's life after the fork. */
 static void foster(struct helper *h)
 {
-	struct sock_fprog prog = {sizeof seal / sizeof seal[0], seal};
-	long none = 0;
 	tidy(h->there);
 	int end = receive_end(h);
-	if (end < 0 || raw(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0) < 0 ||
-	    raw(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, (long)&prog, 0, 0, 0) < 0)
-		none = FAILED; /* which the child does not survive */
-	else
-		raw(SYS_close, h->there, 0, 0, 0, 0, 0);
-	if (none == 0) {
-		watch(h);
-		raw(SYS_sendto, end, (long)&h->record, sizeof h->record, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
-		/* The child's number is free only after its holders can know of its end. */
-		raw(SYS_shutdown, end, SHUT_RDWR, 0, 0, 0, 0);
-		raw(SYS_wait4, h->child, 0, __WALL, 0, 0, 0);
+	long r = end < 0 ? -ECHILD : confine();
+	if (r < 0) {
+		h->error = (int)-r;
+		raw(SYS_exit_group, FAILED, 0, 0, 0, 0, 0); /* which the child does not survive: see outlive() */
 	}
-	raw(SYS_exit_group, none, 0, 0, 0, 0, 0);
+	if (h->flags & PD_DAEMON)
+		raw(SYS_sendto, end, (long)&h->brings.byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+	raw(SYS_close, h->there, 0, 0, 0, 0, 0);
+	watch(h);
+	raw(SYS_sendto, end, (long)&h->record, sizeof h->record, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+	/* The child's number is free only after its holders can know of its end. */
+	raw(SYS_shutdown, end, SHUT_RDWR, 0, 0, 0, 0);
+	raw(SYS_wait4, h->child, 0, __WALL, 0, 0, 0);
+	raw(SYS_exit_group, 0, 0, 0, 0, 0, 0);
 }
 
 static int help(void *arg)
 {
 	struct helper *h = arg;
 	capsicum_join_as_child();
+	h->self = (pid_t)CALL0(SYS_getpid);
 	pid_t pid = fork();
 	if (pid == 0)
 		_longjmp(h->back, 1);
@@ -419,6 +471,11 @@ static pid_t pdfork_with(struct helper *h, int *fdp)
 	CALL1(SYS_close, h->there);
 	long fd = child > 0 ? receive(h->here, h->flags) : -1;
 	CALL1(SYS_close, h->here);
+	if (h->error > 0 && fd >= 0) {
+		CALL1(SYS_close, fd);
+		fd = -1;
+	}
+	int error = child < 0 ? (int)-child : h->error > 0 ? h->error : ECHILD;
 	struct stat st;
 	if (fd >= 0 && CALL2(SYS_fstat, fd, &st) == 0)
 		h->inode = st.st_ino;
@@ -427,7 +484,7 @@ static pid_t pdfork_with(struct helper *h, int *fdp)
 	keep(h);
 	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
 	if (fd < 0) {
-		errno = child < 0 ? (int)-child : ECHILD;
+		errno = error;
 		return -1;
 	}
 	*fdp = (int)fd;

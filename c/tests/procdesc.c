@@ -320,8 +320,69 @@ static void pd_no_process(void)
 	CHECK(waitpid(other, &status, 0) == other && WEXITSTATUS(status) == 6);
 }
 
+/* Whether whoever has the other end of a pipe ends soon. */
+static int ends(int from)
+{
+	struct pollfd p = {from, POLLIN, 0};
+	return poll(&p, 1, 5000) == 1 && p.revents == POLLHUP;
+}
+
+/* The child lives as long as nobody writes to the pipe. */
+static pid_t piped(int *pd, int flags, int p[2])
+{
+	SUCCEEDS(pipe(p));
+	pid_t pid = pdfork(pd, flags);
+	if (pid == 0) {
+		alarm(20);
+		pause();
+		_exit(0);
+	}
+	close(p[1]);
+	return pid;
+}
+
+/* A helper that can't be confined is none, and a child without one is no child, daemon or not. */
+static void pd_no_filter(void)
+{
+	int pd = -1, p[2], next = dup(0);
+	SUCCEEDS(close(next));
+	refuse(SYS_seccomp, EPERM);
+	for (int flags = 0; flags <= PD_DAEMON; flags++) {
+		FAILS(piped(&pd, flags, p), EPERM);
+		CHECK(ends(p[0]) && pd == -1);
+		SUCCEEDS(close(p[0]));
+	}
+	CHECK(dup(0) == next);
+}
+
+static int kills;
+
+static void kill_helper(void)
+{
+	if (!kills)
+		return;
+	pid_t helper = (pid_t)syscall(SYS_getppid);
+	usleep(50000); /* it waits for the descriptor meanwhile */
+	SUCCEEDS(kill(helper, SIGKILL));
+	while (syscall(SYS_getppid) == helper)
+		usleep(1000);
+}
+
+/* A child whose helper was killed before the kernel knew that this is its end too. */
+static void pd_killed_helper(void)
+{
+	int pd = -1, p[2];
+	CHECK(pthread_atfork(NULL, NULL, kill_helper) == 0);
+	kills = 1;
+	for (int flags = 0; flags <= PD_DAEMON; flags++) {
+		FAILS(piped(&pd, flags, p), ECHILD);
+		CHECK(ends(p[0]) && pd == -1);
+		SUCCEEDS(close(p[0]));
+	}
+}
+
 const struct test_case procdesc_cases[] = {
 	{"pdfork", pd_simple}, {"pdfork, waitpid", pd_wait_pid}, {"pdfork, close", pd_close}, {"pdfork, child", pd_child},
 	{"pdfork, threads", pd_threads}, {"pdfork, capability mode", pd_mode}, {"pdfork, rights", pd_rights},
-	{"pdfork, no process", pd_no_process}, {NULL, NULL},
+	{"pdfork, no process", pd_no_process}, {"pdfork, no filter", pd_no_filter}, {"pdfork, killed helper", pd_killed_helper}, {NULL, NULL},
 };
