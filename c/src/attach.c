@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -26,6 +27,12 @@
 #endif
 #ifndef SYS_close_range
 #define SYS_close_range 436
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x1000
 #endif
 
 /* The memory that both sides share while the filter's listener changes hands. */
@@ -47,13 +54,62 @@ enum { STARTED, INTRODUCED, READY, INSTALLED, SERVING, FAILED };
 #define LOOKS (20 * 1000 / LOOK)
 #define FOR_EVER -1
 
+/* The supervisor, for who waits for it. */
+struct other {
+	long pid;
+	int pidfd; /* or -1: then the number must do, which may come to be another's */
+	int epoll; /* tells when it has ended, or -1 */
+};
+
+/* A close that the filter does not ask about: nobody may be there to answer. */
+static void close_unasked(int fd)
+{
+	if (fd >= 0)
+		CALL2(SYS_close, fd, CLOSE_COOKIE);
+}
+
+/*
+ * Prepares a look at a pidfd that the filter does not ask about, as it does about poll:
+ * epoll_wait passes on low numbers that are no standard descriptor's.
+ */
+static int watch(int pidfd)
+{
+	enum { FIRST = 3, LAST = 255 };
+	struct epoll_event ended = {.events = EPOLLIN};
+	long made = pidfd < 0 ? -1 : CALL1(SYS_epoll_create1, EPOLL_CLOEXEC), low = -1;
+	if (made < 0)
+		return -1;
+	if (CALL4(SYS_epoll_ctl, made, EPOLL_CTL_ADD, pidfd, &ended) == 0)
+		low = CALL3(SYS_fcntl, made, F_DUPFD_CLOEXEC, FIRST);
+	close_unasked((int)made);
+	if (low > LAST) {
+		close_unasked((int)low);
+		return -1;
+	}
+	return low < 0 ? -1 : (int)low;
+}
+
+static bool ended(const struct other *o)
+{
+	struct epoll_event event;
+	long n = o->epoll < 0 ? -1 : capsicum_call(SYS_epoll_pwait, o->epoll, (long)&event, 1, 0, 0, 8);
+	return n < 0 ? !capsicum_alive(o->pid) : n > 0;
+}
+
+static void end_it(const struct other *o)
+{
+	long r = o->pidfd < 0 ? -EBADF : CALL4(SYS_pidfd_send_signal, o->pidfd, SIGKILL, 0, 0);
+	if (r < 0 && r != -ESRCH)
+		CALL2(SYS_kill, o->pid, SIGKILL); /* what is refused to everybody here */
+}
+
 static void set(struct page *p, uint32_t state)
 {
 	atomic_store(&p->state, state);
 	capsicum_futex_wake((uint32_t *)&p->state);
 }
 
-static int await(struct page *p, uint32_t want, long pid, int looks)
+static int await(struct page *p, uint32_t want, const struct other *o, int looks)
 {
 	while (looks != 0) {
 		uint32_t now = atomic_load(&p->state);
@@ -63,7 +119,7 @@ static int await(struct page *p, uint32_t want, long pid, int looks)
 			return 0;
 		if (capsicum_futex_wait((uint32_t *)&p->state, now, LOOK) == -ETIMEDOUT && looks > 0)
 			looks--;
-		if (atomic_load(&p->state) == now && !capsicum_alive(pid))
+		if (atomic_load(&p->state) == now && ended(o))
 			return -ESRCH;
 	}
 	return -ETIMEDOUT;
@@ -76,6 +132,7 @@ struct start {
 	char *argv[3];
 	char *envp[2];
 	volatile long pid;   /* the supervisor's */
+	int pidfd;
 	volatile long error; /* why there is none */
 	char *stack;	     /* the supervisor's, until it executes */
 };
@@ -141,11 +198,18 @@ ON_STACK static int last(void *arg)
 	return 125;
 }
 
-/* Ends at once: who is nobody's child is init's. */
+/*
+ * Ends at once: who is nobody's child is init's. Its table of descriptors is the caller's,
+ * who so gets the supervisor's pidfd; an older kernel makes none, and nothing may be left
+ * of numbers for one.
+ */
 ON_STACK static int between(void *arg)
 {
 	struct start *s = arg;
-	int n = clone(last, s->stack, CLONE_VM | CLONE_VFORK | SIGCHLD, s);
+	const int flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
+	int n = clone(last, s->stack, flags | CLONE_PIDFD, s, &s->pidfd);
+	if (n < 0)
+		n = clone(last, s->stack, flags, s);
 	if (n < 0)
 		s->error = -errno;
 	else
@@ -178,7 +242,7 @@ static bool adopt(bool orphans)
  * while it stands still: nothing is copied, however much there is. No signal tells of
  * their end, and only a wait that asks for such children collects the first.
  */
-static long spawn(int page)
+static int spawn(int page, struct other *o)
 {
 	char pid[24], *digit = pid + sizeof pid - 1;
 	static char name[] = "capsicum: supervisor of", environment[] = "GOMAXPROCS=16";
@@ -189,12 +253,12 @@ static long spawn(int page)
 	if (stacks == MAP_FAILED)
 		return -ENOMEM;
 	struct start s = {
-		page, program(), {name, digit, NULL}, {environment, NULL}, 0, 0, stacks + STACK,
+		page, program(), {name, digit, NULL}, {environment, NULL}, 0, -1, 0, stacks + STACK,
 	};
 	uint64_t all = ~0ULL, before;
 	CALL4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, 8);
 	bool adopts = adopt(false);
-	int n = clone(between, stacks + 2 * STACK, CLONE_VM | CLONE_VFORK, &s);
+	int n = clone(between, stacks + 2 * STACK, CLONE_VM | CLONE_VFORK | CLONE_FILES, &s);
 	long error = n < 0 ? -errno : 0;
 	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, 8);
 	if (n >= 0)
@@ -206,30 +270,29 @@ static long spawn(int page)
 		error = s.error;
 	if (error == 0 && s.pid <= 0)
 		error = -ECHILD;
-	return error < 0 ? error : s.pid;
-}
-
-/* A close that the filter does not ask about: nobody may be there to answer. */
-static void close_unasked(int fd)
-{
-	CALL2(SYS_close, fd, CLOSE_COOKIE);
+	if (error < 0) {
+		close_unasked(s.pidfd);
+		return (int)error;
+	}
+	*o = (struct other){s.pid, s.pidfd, watch(s.pidfd)};
+	return 0;
 }
 
 /*
  * Shows this process to its supervisor, and installs the filter once that has found
  * that it can do its work.
  */
-static int hand_over(struct page *p, int fd, long pid)
+static int hand_over(struct page *p, int fd, const struct other *o)
 {
-	long r = capsicum_name(pid);
+	long r = capsicum_name(o->pid);
 	if (r == 0) {
 		set(p, INTRODUCED);
-		r = await(p, READY, pid, LOOKS);
+		r = await(p, READY, o, LOOKS);
 	}
 	close_unasked(fd);
 	if (r < 0) {
 		if (r == -ETIMEDOUT)
-			CALL2(SYS_kill, pid, SIGKILL); /* it would wait as long as we live */
+			end_it(o); /* it would wait as long as we live */
 		(void)capsicum_name(0); /* it may be another process's number */
 		return (int)r;
 	}
@@ -244,7 +307,7 @@ static int hand_over(struct page *p, int fd, long pid)
 		(void)capsicum_name(0);
 		return (int)listener;
 	}
-	r = await(p, SERVING, pid, FOR_EVER);
+	r = await(p, SERVING, o, FOR_EVER);
 	close_unasked((int)listener);
 	return (int)r; /* whatever asks fails from now on; there is no way back */
 }
@@ -278,12 +341,14 @@ int capsicum_attach(void)
 		errno = before;
 		return r;
 	}
-	long pid = spawn(fd);
-	if (pid < 0) {
-		r = (int)pid;
+	struct other o = {0, -1, -1};
+	r = spawn(fd, &o);
+	if (r < 0) {
 		close_unasked(fd);
 	} else {
-		r = hand_over(p, fd, pid);
+		r = hand_over(p, fd, &o);
+		close_unasked(o.epoll);
+		close_unasked(o.pidfd);
 	}
 	munmap(p, sizeof *p);
 	errno = before;

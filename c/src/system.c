@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -120,13 +121,16 @@ void capsicum_futex_wake(uint32_t *word)
 }
 
 /*
- * Whether a process has not ended; nobody may have collected it. The call is one that
+ * Whether a process has not ended; nobody may have collected it. The calls are ones that
  * no filter asks about: reading memory of what has ended finds none, of what has not
- * it is refused, or succeeds.
+ * it is refused, or succeeds. Where that is refused to everybody, as in another's sandbox,
+ * the kernel still knows no priority of who is not there, and needs no /proc for it.
  */
 bool capsicum_alive(long pid)
 {
 	char byte;
 	struct iovec here = {&byte, 1}, there = {&byte, 1};
-	return capsicum_call(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0) != -ESRCH;
+	if (capsicum_call(SYS_process_vm_readv, pid, (long)&here, 1, (long)&there, 1, 0) == -ESRCH)
+		return false;
+	return CALL2(SYS_getpriority, PRIO_PROCESS, pid) != -ESRCH;
 }
