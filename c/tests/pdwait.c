@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/procdesc.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -113,11 +115,15 @@ static void wait_changes(void)
 	CHECK(pdwait4(pd, &status, WUNTRACED, NULL) == pid && WIFSIGNALED(status));
 }
 
+static atomic_bool stop_seen;
+
 static void *stops(void *arg)
 {
 	int pd = *(int *)arg;
 	usleep(30000);
 	SUCCEEDS(pdkill(pd, SIGSTOP));
+	while (!atomic_load(&stop_seen)) /* else there would be no stop any more, but an end */
+		usleep(1000);
 	usleep(30000);
 	SUCCEEDS(pdkill(pd, SIGKILL));
 	return NULL;
@@ -141,8 +147,10 @@ static void wait_sleeps(void)
 	int pd, tell, status;
 	pthread_t t[8];
 	pid_t pid = waiting(&pd, &tell);
+	atomic_store(&stop_seen, false);
 	CHECK(pthread_create(&t[0], NULL, stops, &pd) == 0);
 	SUCCEEDS(pdwait(pd, &status, WUNTRACED, NULL, NULL));
+	atomic_store(&stop_seen, true);
 	CHECK(WIFSTOPPED(status));
 	FAILS(pdwait(pd, &status, WUNTRACED, NULL, NULL), ESRCH);
 	CHECK(pthread_join(t[0], NULL) == 0 && waitpid(pid, &status, 0) == pid);
