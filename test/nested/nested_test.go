@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -66,7 +67,9 @@ func TestMain(m *testing.M) {
 	if way := os.Getenv(heldEnv); way != "" {
 		os.Exit(holder(way))
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	_ = os.RemoveAll(builtIn)
+	os.Exit(status)
 }
 
 // here is where a victim makes one call.
@@ -342,14 +345,14 @@ func ignoring(err error, what error) error {
 	return err
 }
 
-// scratch makes a directory that every user reaches.
+// scratch makes a directory that every user reaches, beside exe. It is removed with that,
+// and not before: after a remove ext4 takes long to find an inode for a new file.
 func scratch(t *testing.T, exe string) string {
 	t.Helper()
 	base, err := os.MkdirTemp(filepath.Dir(exe), "nested")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(base) })
 	if err := os.Chmod(base, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -373,20 +376,26 @@ func chown(t *testing.T, base string, uid int) {
 // with a static program beside it.
 func executables(t *testing.T) (program, exe string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "nested")
+	dir, err := built()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	program, exe = filepath.Join(dir, "capsicum"), filepath.Join(dir, "victim")
-	for _, err := range []error{os.Chmod(dir, 0o755), build(program, "build", "../../cmd/capsicum"), build(exe, "test", "."),
-		build(exe+".static", "build", "./static")} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return program, exe
+	return filepath.Join(dir, "capsicum"), filepath.Join(dir, "victim")
 }
+
+// builtIn is the directory of these, and of all that the tests make.
+var builtIn string
+
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "nested")
+	if err != nil {
+		return "", err
+	}
+	builtIn = dir
+	exe := filepath.Join(dir, "victim")
+	return dir, errors.Join(os.Chmod(dir, 0o755), build(filepath.Join(dir, "capsicum"), "build", "../../cmd/capsicum"),
+		build(exe, "test", "."), build(exe+".static", "build", "./static"))
+})
 
 func build(out, how, what string) error {
 	args := []string{how, "-o", out, what}
