@@ -211,10 +211,8 @@ func copyDrivers() []driver {
 
 // opening is a driver of openat2.
 func opening(form string, how unix.OpenHow, name string, when ...string) driver {
-	how.Flags |= unix.O_CLOEXEC
 	return driver{op: "openat2", form: form, when: when, asks: true, make: onDir(func(dir int) error {
-		_, err := unix.Openat2(dir, name, &how)
-		return err
+		return open2(dir, name, how)
 	})}
 }
 

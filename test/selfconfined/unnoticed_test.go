@@ -37,7 +37,10 @@ func absoluteBeneath(a *attacker) error {
 	check(unix.Close(a.file("passwd", "beneath")))
 	dir := must(unix.Open(a.dir, unix.O_RDONLY|unix.O_DIRECTORY, 0))
 	a.limit(dir, rights.Lookup, rights.Read)
-	fd, err := unix.Openat2(dir, "/../passwd", &unix.OpenHow{Flags: unix.O_RDONLY, Resolve: unix.RESOLVE_IN_ROOT})
+	fd, err := -1, error(unix.EAGAIN)
+	for tries := 0; err == unix.EAGAIN && tries < 1000; tries++ { // which it is after a rename by anybody
+		fd, err = unix.Openat2(dir, "/../passwd", &unix.OpenHow{Flags: unix.O_RDONLY, Resolve: unix.RESOLVE_IN_ROOT})
+	}
 	if err != nil {
 		return err
 	}
