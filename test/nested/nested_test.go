@@ -303,7 +303,7 @@ func runWith[T any](t *testing.T, uid int, stdin *os.File, argv []string) map[st
 	cmd.SysProcAttr = as(uid)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() }) // a machine may stand still for one
 	defer timer.Stop()
 	out, err := cmd.Output()
 	if err != nil {

@@ -263,7 +263,7 @@ func (at attack) runUnder(t *testing.T, cred *syscall.Credential, confined bool,
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(30*time.Second, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+	timer := time.AfterFunc(3*time.Minute, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
 	defer timer.Stop()
 	_ = cmd.Wait()
 	_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
