@@ -97,15 +97,9 @@ func (c *call) leave(t *fdtable.Table, program int32, e *exec) supervisor.Result
 
 // arrived looks, when a process calls that was let into an exec, how that ended.
 func (p *process) arrived(c *supervisor.Call) {
-	p.mu.Lock()
-	e := p.leaving
-	p.mu.Unlock()
-	if e == nil {
-		return
-	}
-	replaced, err := e.old.replaced()
+	e, replaced, err := p.leavingNow()
 	switch {
-	case err != nil:
+	case e == nil, err != nil:
 	case replaced:
 		p.left(e)
 	case c.TID() == e.tid && p.take(e): // it failed
@@ -113,6 +107,17 @@ func (p *process) arrived(c *supervisor.Call) {
 		e.undo(c, p.table)
 		p.table.Unlock()
 	}
+}
+
+// leavingNow returns the exec whose outcome is not known, nil for none, and whether it has
+// happened. Whoever takes it closes what that look needs, so both are under the lock.
+func (p *process) leavingNow() (e *exec, replaced bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e = p.leaving; e != nil {
+		replaced, err = e.old.replaced()
+	}
+	return e, replaced, err
 }
 
 // executes reports whether an exec was let go on whose outcome is not known.
@@ -171,13 +176,11 @@ func (e *exec) undo(c *supervisor.Call, t *fdtable.Table) {
 func (p *process) watch(e *exec) {
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		time.Sleep(pause)
-		p.mu.Lock()
-		over := p.leaving != e
-		p.mu.Unlock()
-		if over {
+		now, replaced, err := p.leavingNow()
+		if now != e {
 			return
 		}
-		if replaced, err := e.old.replaced(); err != nil || replaced {
+		if err != nil || replaced {
 			p.left(e)
 			return
 		}
