@@ -43,7 +43,8 @@ func Start() error {
 // handOver shows this process to its supervisor, and installs the filter once
 // that has found that it can do its work.
 func handOver(p *page, fd *sys.FD, pid int) error {
-	alive := func() bool { return running(pid) }
+	// No call that the filter asks about: there may be nobody to answer.
+	alive := func() bool { return sys.Lives(pid) }
 	err := introduce(p, pid)
 	if err == nil {
 		err = p.await(stateReady, alive)
@@ -98,10 +99,6 @@ func install(p *page, alive func() bool) error {
 	}
 	return nil
 }
-
-// running reports whether pid has not ended. It makes no call that the filter asks about:
-// there may be nobody to answer.
-func running(pid int) bool { return sys.Lives(pid) }
 
 // spawn starts the supervisor, by way of a process that ends at once: who is
 // nobody's child is init's.

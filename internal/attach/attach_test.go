@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/filecaps"
+	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -298,7 +299,7 @@ func deadAtHanding() error {
 	if err != nil {
 		return err
 	}
-	alive := func() bool { return running(pid) }
+	alive := func() bool { return sys.Lives(pid) }
 	if err := introduce(p, pid); err != nil {
 		return err
 	}

@@ -29,16 +29,15 @@ var mu sync.Mutex
 //
 //go:uintptrescapes
 func ask(op request.Op, args ...uintptr) (uintptr, error) {
-	n, err := sys.Request(request.Number, append([]uintptr{uintptr(op)}, args...)...)
-	if err == unix.ENOSYS {
-		return 0, ErrUnsupervised
-	}
-	return n, err
+	return answered(sys.Request(request.Number, append([]uintptr{uintptr(op)}, args...)...))
 }
 
 // question is [ask] for what is answered at once.
 func question(op request.Op) (uintptr, error) {
-	n, err := sys.Question(request.Number, uintptr(op), 0, 0)
+	return answered(sys.Question(request.Number, uintptr(op), 0, 0))
+}
+
+func answered(n uintptr, err error) (uintptr, error) {
 	if err == unix.ENOSYS {
 		return 0, ErrUnsupervised
 	}

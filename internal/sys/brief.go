@@ -86,7 +86,11 @@ func NewMemory(name string, size int) (*FD, error) {
 
 // MapShared maps the beginning of a file in memory, for reading and writing.
 func MapShared(fd, size int) (unsafe.Pointer, error) {
-	at, _, e := unix.RawSyscall6(unix.SYS_MMAP, 0, uintptr(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, uintptr(fd), 0)
+	return mapShared(fd, size, unix.PROT_READ|unix.PROT_WRITE, 0)
+}
+
+func mapShared(fd, size int, prot, flags uintptr) (unsafe.Pointer, error) {
+	at, _, e := unix.RawSyscall6(unix.SYS_MMAP, 0, uintptr(size), prot, unix.MAP_SHARED|flags, uintptr(fd), 0)
 	if e != 0 {
 		return nil, e
 	}

@@ -43,11 +43,11 @@ func ReopenMemory(fd int) (*FD, error) {
 // that mapping writable, which it does if the file is open for that.
 func MapsReadOnly(fd int) bool {
 	const size = 4096
-	at, _, errno := unix.Syscall6(unix.SYS_MMAP, 0, size, unix.PROT_NONE, unix.MAP_SHARED|unix.MAP_NORESERVE, uintptr(fd), 0)
-	if errno != 0 {
+	at, err := mapShared(fd, size, unix.PROT_NONE, unix.MAP_NORESERVE)
+	if err != nil {
 		return false
 	}
-	_, _, errno = unix.Syscall(unix.SYS_MPROTECT, at, size, unix.PROT_WRITE)
-	_, _, _ = unix.Syscall(unix.SYS_MUNMAP, at, size, 0)
+	defer Unmap(at, size)
+	_, _, errno := unix.RawSyscall(unix.SYS_MPROTECT, uintptr(at), size, unix.PROT_WRITE)
 	return errno == unix.EACCES
 }

@@ -5,7 +5,7 @@ import "golang.org/x/sys/unix"
 // SeccompKnows asks whether the kernel knows flags for a new filter. Nothing is
 // installed: without a program it answers EFAULT when it does.
 func SeccompKnows(flags uintptr) bool {
-	_, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, 0)
+	_, _, e := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, 0)
 	return e == unix.EFAULT
 }
 
