@@ -22,7 +22,7 @@ func TestHanding(t *testing.T) {
 	for _, i := range []int{1, 3} {
 		v := variants[i]
 		path := filepath.Join(built, "handing-"+v.name)
-		args := append(strings.Fields(v.flags+" "+v.program), "-Wall", "-Wextra", "-Werror", "-Iinclude", "tests/handing.c",
+		args := append(strings.Fields(v.flags+" "+v.program), "-Wall", "-Wextra", "-Werror", "-Iinclude", "tests/handing.c", "tests/refuse.c",
 			filepath.Join(library(t, v.name, v.cc, v.flags), "libcapsicum.a"), "-o", path)
 		command(t, nil, v.cc, args...)
 		for _, refused := range []string{"dies nothing", "dies memory", "dies memory,number", "dies memory,pidfd", "dies memory,number,closed",

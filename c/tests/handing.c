@@ -33,19 +33,6 @@ struct page {
 
 enum { STARTED, INTRODUCED, READY, INSTALLED };
 
-void refuse(long call, int error)
-{
-	struct sock_filter code[] = {
-		{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
-		{BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (unsigned)call},
-		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | (unsigned)error},
-		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
-	};
-	struct sock_fprog prog = {4, code};
-	SUCCEEDS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	SUCCEEDS(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
-}
-
 /* The filter asks about calls that a library must not make which waits for its supervisor. */
 static const struct sock_filter asks[] = {
 	{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},

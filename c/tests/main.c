@@ -2,11 +2,7 @@
 #include <dirent.h>
 #include <stdarg.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 
 #include "check.h"
 
@@ -69,19 +65,6 @@ int supervisor_of(int pid)
 	}
 	closedir(dir);
 	return found;
-}
-
-void refuse(long call, int error)
-{
-	struct sock_filter code[] = {
-		{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
-		{BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (unsigned)call},
-		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | (unsigned)error},
-		{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
-	};
-	struct sock_fprog prog = {4, code};
-	SUCCEEDS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-	SUCCEEDS(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
 }
 
 /* Without arguments lists the cases, which Go's test runs one by one. */
