@@ -10,12 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onThread runs f on a thread that ends with it.
+// onThread runs f on a thread that ends with it: not the process's first, which does
+// not, and which others ask about by the number of the process.
 func onThread(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			defer runtime.UnlockOSThread()
+			onThread(f)
+			return
+		}
 		f()
 	}()
 	<-done
