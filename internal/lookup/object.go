@@ -24,6 +24,10 @@ type Options struct {
 	Follow bool     // follow a symlink that is the last component (Find and Create)
 	Proc   ProcView // nil hides what is below /proc
 
+	// MayFollow, if not nil, is asked before the last component is followed, if that is
+	// a link: the kernel's own rules are about links that it follows itself.
+	MayFollow func(dir, link int) error
+
 	// Restrict is what the program itself asked for in openat2's resolve field.
 	Restrict uint64
 }

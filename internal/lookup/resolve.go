@@ -68,12 +68,11 @@ func (n *Namespace) fast(b Base, name string, opts Options) (*Object, error) {
 	if opts.Mode != Find {
 		trimmed := strings.TrimRight(name, "/")
 		i := strings.LastIndexByte(trimmed, '/')
-		dir, last = trimmed[:i+1], name[i+1:]
+		// With the ".", a link before it is in the middle for the kernel, too, which has
+		// more rules for the last component.
+		dir, last = trimmed[:i+1]+".", name[i+1:]
 		if last == "" || trimmed == "" || trimmed[i+1:] == "." || trimmed[i+1:] == ".." || len(trimmed)-i-1 > nameMax {
 			return nil, nil
-		}
-		if dir == "" {
-			dir = "."
 		}
 	}
 	at, ok, err := n.leap(b, dir, opts)

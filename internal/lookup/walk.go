@@ -112,7 +112,7 @@ func (w *walker) run(rest string) (*Object, error) {
 			return nil, err
 		}
 		if f.isLink() && (!last || w.opts.Follow || slashed) {
-			text, jumped, err := w.follow(&f, name, last && !slashed)
+			text, jumped, err := w.follow(&f, last, slashed)
 			f.close()
 			if err != nil || jumped != nil {
 				return jumped, err
@@ -291,8 +291,8 @@ var procModes = [...]uint32{ProcFile: unix.S_IFREG, ProcDir: unix.S_IFDIR, ProcL
 
 // follow reads a link and prepares the walk of its text: an absolute one
 // starts at the sandbox's root. A magic link is jumped through; as the last
-// component it ends the walk.
-func (w *walker) follow(f *found, name string, last bool) (string, *Object, error) {
+// component, without a slash, it ends the walk.
+func (w *walker) follow(f *found, last, slashed bool) (string, *Object, error) {
 	w.links++
 	magic := f.step != nil && f.step.Follow != nil
 	switch r := w.opts.Restrict; {
@@ -302,14 +302,17 @@ func (w *walker) follow(f *found, name string, last bool) (string, *Object, erro
 		return "", nil, unix.EXDEV
 	}
 	if magic {
-		return w.jump(f, last)
+		return w.jump(f, last && !slashed)
 	}
 	text := f.target
 	if f.step == nil {
-		if err := w.mayFollow(f, name); err != nil {
+		var err error
+		if last && w.opts.MayFollow != nil {
+			err = w.opts.MayFollow(w.at.fd(), f.fd())
+		}
+		if err != nil {
 			return "", nil, err
 		}
-		var err error
 		if text, err = sys.Readlink(f.fd(), ""); err != nil {
 			return "", nil, err
 		}
@@ -341,24 +344,6 @@ func (w *walker) slash() (position, error) {
 		return w.start.dup()
 	}
 	return w.ns.place("/", w.opts.Proc)
-}
-
-// mayFollow asks the kernel about fs.protected_symlinks, which a walk that
-// reads links itself would otherwise switch off.
-func (w *walker) mayFollow(f *found, name string) error {
-	const sticky = unix.S_ISVTX | unix.S_IWOTH
-	_, mode, err := identity(w.at.fd())
-	if err != nil || mode&sticky != sticky {
-		return err
-	}
-	fd, err := sys.Open(w.at.fd(), name, unix.O_PATH, 0, beneath)
-	if err == nil {
-		unix.Close(fd)
-	}
-	if err == unix.EACCES {
-		return err
-	}
-	return nil
 }
 
 // jump goes through a magic link.

@@ -88,13 +88,12 @@ func (m *mountNamei) from(c *Call, dir *sys.FD, name string, how Walk) (*Found, 
 func (m *mountNamei) parent(f *Found, dir *sys.FD, name string) error {
 	trimmed := strings.TrimRight(name, "/")
 	base := trimmed[strings.LastIndexByte(trimmed, '/')+1:]
-	above := strings.TrimSuffix(trimmed, base)
-	switch {
-	case base == "" || base == "." || base == "..":
+	if base == "" || base == "." || base == ".." {
 		return unix.EEXIST
-	case above == "":
-		above = "."
 	}
+	// With the ".", a link before it is in the middle for the kernel, too, which has more
+	// rules for the last component.
+	above := strings.TrimSuffix(trimmed, base) + "."
 	n, err := sys.Open(dir.Int(), above, unix.O_PATH|unix.O_DIRECTORY, 0, unix.RESOLVE_NO_MAGICLINKS)
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func (p *planNamei) walk(c *Call, n named, opts lookup.Options) (*lookup.Object,
 		defer fd.Close()
 		base = b
 	}
-	opts.Proc = &procView{c: c, p: p}
+	opts.Proc, opts.MayFollow = &procView{c: c, p: p}, c.mayFollowIn
 	var obj *lookup.Object
 	err := c.As(func() (err error) {
 		obj, err = p.ns.Resolve(func() (lookup.Base, error) { return base, nil }, n.name, opts)
