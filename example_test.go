@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum"
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/rights"
 	"github.com/capsicum-go/capsicum/unixcap"
 )
@@ -212,7 +212,10 @@ func TestExamples(t *testing.T) {
 	if os.Getuid() == 0 {
 		users = append(users, 1500)
 	}
-	program := executable(t)
+	program := exetest.Self(t)
+	if err := os.Chmod(filepath.Dir(program), 0o777); err != nil { // for what they make
+		t.Fatal(err)
+	}
 	for name, e := range exampleRuns {
 		for _, uid := range users {
 			t.Run(fmt.Sprintf("%s/uid%d", name, uid), func(t *testing.T) {
@@ -231,35 +234,6 @@ func TestExamples(t *testing.T) {
 			})
 		}
 	}
-}
-
-// executable returns a copy of the test that every user may execute, in a directory for
-// what is made by those who cannot remove it in the end.
-func executable(t *testing.T) string {
-	t.Helper()
-	path, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	from, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
-	dir, err := os.MkdirTemp("/tmp", "capsicum-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	to, err := os.OpenFile(dir+"/test", os.O_WRONLY|os.O_CREATE, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = io.Copy(to, from)
-	if err := errors.Join(err, to.Close(), os.Chmod(dir, 0o777)); err != nil {
-		t.Fatal(err)
-	}
-	return dir + "/test"
 }
 
 // TestDocumentation keeps the code in the documentation to what compiles here.

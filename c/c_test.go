@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/capsicum-go/capsicum/internal/exetest"
 )
 
 // built is where the library, the supervisor and the tests are built: a place that
@@ -166,7 +168,7 @@ func runCase(t *testing.T, path, name string, cred *syscall.Credential, alone bo
 		cmd.Env = append(cmd.Env, "TEST_ALONE=1", "CAPSICUM_SUPERVISOR=/nonexistent")
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Setpgid: true}
-	timer := time.AfterFunc(50*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	timer := time.AfterFunc(5*time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	defer timer.Stop()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -193,7 +195,7 @@ func TestSecureExecution(t *testing.T) {
 		t.Fatal(err)
 	}
 	mark, other := filepath.Join(dir, "mark"), filepath.Join(dir, "other")
-	if err := os.WriteFile(other, []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o755); err != nil {
+	if err := exetest.WriteFile(other, []byte("#!/bin/sh\ntouch "+mark+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	env := []string{"CAPSICUM_SUPERVISOR=" + other, "TEST_ALONE=1"}

@@ -38,13 +38,13 @@ func handing(t *testing.T, cred *syscall.Credential, path string, args []string)
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Credential: cred}
 	// It does not hear other signals while it waits.
-	timer := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 	name := "capsicum: supervisor of\x00" + strconv.Itoa(cmd.Process.Pid) + "\x00"
-	for range 100 {
+	for range 6000 {
 		if !runs(name) {
 			return
 		}

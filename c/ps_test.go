@@ -100,7 +100,7 @@ func showPs(t *testing.T, path, mode, form string, cred *syscall.Credential) {
 	}
 	// Its supervisor may not have come to listen yet.
 	both := ps(t, cred, parent, child)
-	for n := 0; form == "supervised" && n < 100 && both[0].Mode == nil; n++ {
+	for n := 0; form == "supervised" && n < 3000 && both[0].Mode == nil; n++ {
 		time.Sleep(20 * time.Millisecond)
 		both = ps(t, cred, parent, child)
 	}

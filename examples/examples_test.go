@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/capsicum-go/capsicum/internal/cli"
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/launch"
 	"github.com/capsicum-go/capsicum/internal/probe"
 )
@@ -83,8 +84,8 @@ func run(t *testing.T, script, engine string, uid int, capsicum []byte) (string,
 	for _, step := range []func() error{
 		func() error { return err },
 		func() error { return os.Chmod(top, 0o755) },
-		func() error { return os.WriteFile(filepath.Join(top, "run.sh"), content, 0o755) },
-		func() error { return os.WriteFile(filepath.Join(top, "capsicum"), capsicum, 0o755) },
+		func() error { return exetest.WriteFile(filepath.Join(top, "run.sh"), content, 0o755) },
+		func() error { return exetest.WriteFile(filepath.Join(top, "capsicum"), capsicum, 0o755) },
 		func() error { return os.Mkdir(home, 0o755) },
 		func() error { return os.Chown(home, uid, -1) },
 	} {

@@ -65,7 +65,7 @@ var layers = map[string]int{
 
 // outside are trees whose packages nobody imports but each other: tests, and
 // programs that write source.
-var outside = []string{"test", "bench", "examples", "c", "internal/sysno", "internal/syscalls", "internal/notify/notifytest", "internal/selfcopy"}
+var outside = []string{"test", "bench", "examples", "c", "internal/sysno", "internal/syscalls", "internal/notify/notifytest", "internal/exetest"}
 
 type goPackage struct {
 	ImportPath string

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum"
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -144,9 +144,9 @@ func alive(life *os.File) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// ends says what is wrong if it does not end soon.
+// ends says what is wrong if it does not end.
 func ends(what string, life *os.File) error {
-	must(life.SetReadDeadline(time.Now().Add(10 * time.Second)))
+	must(life.SetReadDeadline(time.Now().Add(time.Minute)))
 	_, err := life.Read(make([]byte, 1))
 	return check(what, err, io.EOF)
 }
@@ -160,7 +160,7 @@ func TestConfined(t *testing.T) {
 	if os.Geteuid() == 0 {
 		users["user"] = &syscall.Credential{Uid: 1500, Gid: 1500}
 	}
-	self := selfcopy.Make(t)
+	self := exetest.Self(t)
 	for name := range cases {
 		for _, c := range []circumstances{{}, {limited: true}, {mode: true}, {static: true}, {static: true, mode: true}} {
 			for who, cred := range users {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum"
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -322,7 +322,7 @@ func TestConfined(t *testing.T) {
 	if os.Geteuid() == 0 {
 		users["user"] = &syscall.Credential{Uid: 1500, Gid: 1500}
 	}
-	self := selfcopy.Make(t)
+	self := exetest.Self(t)
 	for name := range cases {
 		if name == "received" {
 			continue // another case's child

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+
+	"github.com/capsicum-go/capsicum/internal/exetest"
 )
 
 // TestMain runs a confined copy of the test; what it does cannot be undone.
@@ -30,22 +32,9 @@ func TestCalls(t *testing.T) {
 	if os.Getuid() == 0 {
 		users = append(users, 1500)
 	}
-	self, err := os.ReadFile("/proc/self/exe")
-	if errors.Is(err, os.ErrNotExist) {
-		if self, err = os.ReadFile(os.Args[0]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	dir, err := os.MkdirTemp("/tmp", "unixcap-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(dir+"/test", self, 0o755)); err != nil {
-		t.Fatal(err)
-	}
+	program := exetest.Self(t)
 	for _, uid := range users {
-		cmd := exec.Command(dir + "/test")
+		cmd := exec.Command(program)
 		cmd.Env = append(os.Environ(), "UNIXCAP_TEST=confined")
 		if uid != os.Getuid() {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}

@@ -80,7 +80,7 @@ static void copied(void)
 
 int main(void)
 {
-	alarm(20);
+	alarm(240);
 	copied();
 	shared();
 	cap_rights_t r;

@@ -71,7 +71,7 @@ int supervisor_of(int pid)
 int main(int argc, char **argv)
 {
 	alone = getenv("TEST_ALONE") != NULL;
-	alarm(60);
+	alarm(240);
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		for (const struct test_case *c = all[i]; c->name; c++) {
 			if (argc < 2)

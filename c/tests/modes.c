@@ -465,7 +465,7 @@ static void ring(void)
 	FAILS(caph_enter(), EBUSY);
 	CHECK(!cap_sandboxed());
 	close((int)r);
-	for (int i = 0; i < 1000 && cap_enter() < 0; i++) { /* its thread ends a little later */
+	for (int i = 0; i < 6000 && cap_enter() < 0; i++) { /* its thread ends a little later */
 		CHECK(errno == EBUSY);
 		usleep(10000);
 	}

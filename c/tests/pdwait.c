@@ -280,7 +280,7 @@ static void wait_cancelled(void)
 	pid_t other = fork();
 	SUCCEEDS(other);
 	if (other == 0) {
-		alarm(60);
+		alarm(240);
 		pause();
 		_exit(0);
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum"
+	"github.com/capsicum-go/capsicum/internal/exetest"
 )
 
 // The forms in which the program is run; only the last is not confined.
@@ -221,10 +222,9 @@ func TestOrdinaryUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	self, err := os.ReadFile("/proc/self/exe")
 	program := filepath.Join(dir, "test")
 	const user = 1500
-	if err := errors.Join(err, os.WriteFile(program, self, 0o755), os.Chown(dir, user, user)); err != nil {
+	if err := errors.Join(exetest.WriteSelf(program, 0o755), os.Chown(dir, user, user)); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "-test.run=^(TestCompress|TestExploit)$")

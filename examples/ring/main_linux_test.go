@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/shm"
 )
 
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 // program returns a command that is the program, as an ordinary user too if we are root.
 func program(t *testing.T, user bool, env ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(selfcopy.Make(t))
+	cmd := exec.Command(exetest.Self(t))
 	cmd.Env = append(append(os.Environ(), "RING_TEST=1"), env...)
 	cmd.Stderr = os.Stderr
 	if user && os.Geteuid() == 0 {

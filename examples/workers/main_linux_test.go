@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
+	"github.com/capsicum-go/capsicum/internal/exetest"
 )
 
 // TestMain is the program itself, or a worker, when it is called so.
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 // program returns a command that is the program, as an ordinary user too if we are root.
 func program(t *testing.T, user bool, env ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(selfcopy.Make(t))
+	cmd := exec.Command(exetest.Self(t))
 	cmd.Env = append(append(os.Environ(), "WORKERS_TEST=1"), env...)
 	if user && os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1500, Gid: 1500}}

@@ -79,14 +79,14 @@ func runCase(t *testing.T, name string, cred *syscall.Credential) {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), caseEnv+"="+name, "TMPDIR="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: cred, Setpgid: true}
-	timer := time.AfterFunc(time.Minute, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+	timer := time.AfterFunc(3*time.Minute, func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	// The supervisor ends with what it serves.
-	for range 200 {
+	for range 6000 {
 		if len(supervisorsOf(cmd.Process.Pid)) == 0 {
 			return
 		}
@@ -246,6 +246,14 @@ func secondStart() error {
 	return LimitRights(zero(), rights.Of(rights.Read))
 }
 
+// unsupervised waits until this process's supervisor, who was killed, answers nobody.
+func unsupervised() {
+	for n := 0; len(supervisorsOf(os.Getpid())) > 0 && n < 6000; n++ {
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond) // its memory is gone before its descriptors
+}
+
 // deadSupervisor: what would ask is refused, nothing passes.
 func deadSupervisor() error {
 	fd := zero()
@@ -257,7 +265,7 @@ func deadSupervisor() error {
 			return err
 		}
 	}
-	time.Sleep(50 * time.Millisecond)
+	unsupervised()
 	_, err := unix.Dup(fd)
 	_, writeErr := unix.Write(fd, make([]byte, 1))
 	return errors.Join(want("dup", err, unix.ENOSYS), want("write", writeErr, filecaps.ENOTCAPABLE))
@@ -278,7 +286,9 @@ func deadInMode() error {
 	if _, rerr := out.Read(make([]byte, 1)); err != nil || rerr != nil {
 		return errors.Join(err, rerr)
 	}
-	time.Sleep(50 * time.Millisecond)
+	for n := 0; Supervised() && n < 6000; n++ {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if Supervised() {
 		return errors.New("the supervisor lives")
 	}

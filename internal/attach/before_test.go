@@ -3,7 +3,6 @@ package attach
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/request"
 	"github.com/capsicum-go/capsicum/internal/script"
 	"github.com/capsicum-go/capsicum/internal/sys"
@@ -187,17 +187,7 @@ func setUserID() error {
 	if err != nil {
 		return err
 	}
-	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		return err
-	}
-	defer self.Close()
-	program, err := os.OpenFile(dir+"/program", os.O_WRONLY|os.O_CREATE, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(program, self)
-	err = errors.Join(err, program.Close(), os.Chmod(dir, 0o755), os.Chmod(dir+"/program", 0o755|os.ModeSetuid))
+	err = errors.Join(exetest.WriteSelf(dir+"/program", 0o755|os.ModeSetuid), os.Chmod(dir, 0o755))
 	if err != nil {
 		return err
 	}

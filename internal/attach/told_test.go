@@ -35,7 +35,7 @@ func toldOf() error {
 	}
 	// It may not have come to listen yet.
 	var p roster.Process
-	for n := 0; n < 100 && !p.Told; n++ {
+	for n := 0; n < 6000 && !p.Told; n++ {
 		all, err := roster.Of([]int{os.Getpid()})
 		if err != nil {
 			return err

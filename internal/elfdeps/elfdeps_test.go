@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
@@ -348,13 +349,13 @@ func TestShebangLimit(t *testing.T) {
 	}
 	for n := 248; n <= 258; n++ {
 		interp := deep + "/" + strings.Repeat("e", n-len(deep)-1-2) // "#!" and it are n bytes
-		if err := os.WriteFile(interp, echo, 0o755); err != nil {
+		if err := exetest.WriteFile(interp, echo, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		for _, end := range []string{"", "\n", " ", " \n", " x", " x\n", " " + strings.Repeat("x", 300)} {
 			script := filepath.Join(dir, "script")
 			content := "#!" + interp + end
-			if err := os.WriteFile(script, []byte(content), 0o755); err != nil {
+			if err := exetest.WriteFile(script, []byte(content), 0o755); err != nil {
 				t.Fatal(err)
 			}
 			out, err := exec.Command(script).Output()

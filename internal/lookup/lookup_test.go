@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/rights"
@@ -40,11 +41,7 @@ func again() int {
 		panic(err)
 	}
 	exe := filepath.Join(dir, "test")
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		panic(err)
-	}
-	if err := os.WriteFile(exe, self, 0o755); err != nil {
+	if err := exetest.WriteSelf(exe, 0o755); err != nil {
 		panic(err)
 	}
 	cmd := exec.Command(exe, "-test.short")

@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/script"
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/rights"
 )
 
@@ -144,7 +144,7 @@ func enter(t *testing.T, uid int, p *plan.Plan, list []string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(selfcopy.Make(t))
+	cmd := exec.Command(exetest.Self(t))
 	cmd.Env = []string{planVariable + "=" + string(in), forkVariable + "=1"}
 	if uid != os.Getuid() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}

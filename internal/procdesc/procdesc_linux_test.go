@@ -72,7 +72,7 @@ func TestLastClose(t *testing.T) {
 		t.Fatal("killed too early")
 	}
 	unix.Close(again)
-	for range 100 {
+	for range 6000 {
 		if unix.Kill(pid, 0) == unix.ESRCH {
 			return
 		}

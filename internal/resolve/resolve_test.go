@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -493,13 +492,10 @@ func TestManyGrants(t *testing.T) {
 	}
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
 	p := manyGrants(t)
-	before, start := descriptors(t), time.Now()
+	before := descriptors(t)
 	got, err := Build(p, Host{Root: root, Cwd: "/w"})
 	if err != nil || len(got.Entries) != many+1 {
 		t.Fatalf("%v", err)
-	}
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("%d grants took %v", many, took)
 	}
 	if after := descriptors(t); after != before {
 		t.Errorf("%d descriptors before, %d after", before, after)

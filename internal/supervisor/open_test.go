@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/policy"
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
@@ -309,7 +309,7 @@ func TestNamelessModes(t *testing.T) {
 func TestFileSizeLimit(t *testing.T) {
 	eachUser(t, func(t *testing.T, cred *syscall.Credential) {
 		w, d := standard(t, cred)
-		v, u := w.run(), launch(t, "serve", selfcopy.Make(t), "/", cred)
+		v, u := w.run(), launch(t, "serve", exetest.Self(t), "/", cred)
 		v.want("fsize 10", "ok")
 		u.do("fsize 10")
 		for _, op := range []string{"truncate NAME 10", "truncate NAME 11", "size NAME"} {

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/policy"
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/rights"
 	"golang.org/x/sys/unix"
 )
@@ -25,7 +25,7 @@ func TestFlippedNames(t *testing.T) {
 	w := &world{t: t}
 	w.grant(d+"/g", d+"/g", policy.RW)
 	v := w.run()
-	u := launch(t, "serve", selfcopy.Make(t), "/", nil)
+	u := launch(t, "serve", exetest.Self(t), "/", nil)
 	var st unix.Stat_t
 	if err := unix.Stat(d+"/g/ok", &st); err != nil {
 		t.Fatal(err)
@@ -211,7 +211,7 @@ func TestReopenedDescriptors(t *testing.T) {
 	defer dir.Close()
 	w.extra = []*os.File{readOnly, both, dir}
 	v := w.run()
-	u := launch(t, "serve", selfcopy.Make(t), "/", nil, w.extra...)
+	u := launch(t, "serve", exetest.Self(t), "/", nil, w.extra...)
 	u.want("open rw /proc/self/fd/3", "ok")
 	u.want("read /proc/self/fd/5/secret", "text:hidden")
 	v.want("open r /proc/self/fd/3", "ok")
@@ -320,7 +320,7 @@ func TestLabelsAreBounded(t *testing.T) {
 func BenchmarkMediated(b *testing.B) {
 	w, d := standard(b, nil)
 	v := w.run()
-	u := launch(b, "serve", selfcopy.Make(b), "/", nil)
+	u := launch(b, "serve", exetest.Self(b), "/", nil)
 	for _, call := range []string{"open", "stat"} {
 		for _, name := range []string{"/rw/f", "/rw/d/g", "/rw/s/g", "/none"} {
 			b.Run(call+name, func(b *testing.B) {
@@ -359,7 +359,7 @@ func TestTruncationWithheld(t *testing.T) {
 		keep.Clear(rights.Ftruncate)
 		w.grant(d+"/g", d+"/g", keep)
 		v := w.run()
-		u := launch(t, "serve", selfcopy.Make(t), "/", cred)
+		u := launch(t, "serve", exetest.Self(t), "/", cred)
 		for _, c := range []struct{ op, want, free string }{
 			{"open w|creat|trunc T/f", "EACCES", "ok"},
 			{"open r|trunc T/f", "EACCES", "ok"},
@@ -419,7 +419,7 @@ func TestMovedIntoANewName(t *testing.T) {
 		}
 		return answers, st.Size()
 	}
-	if _, size := attack(launch(t, "serve", selfcopy.Make(t), "/", nil), d+"/free"); size != 0 {
+	if _, size := attack(launch(t, "serve", exetest.Self(t), "/", nil), d+"/free"); size != 0 {
 		t.Error("unconfined the race cuts nothing either")
 	}
 	answers, size := attack(w.run(), d+"/g")
@@ -442,7 +442,7 @@ func TestSwappedDescriptor(t *testing.T) {
 	}
 	defer secret.Close()
 	w.extra = []*os.File{secret}
-	u := launch(t, "serve", selfcopy.Make(t), "/", nil, secret)
+	u := launch(t, "serve", exetest.Self(t), "/", nil, secret)
 	u.want("open rw /proc/self/fd/3", "ok")
 	var st unix.Stat_t
 	if err := unix.Fstat(int(secret.Fd()), &st); err != nil {
@@ -459,7 +459,7 @@ func TestSwappedDescriptor(t *testing.T) {
 func TestSwappedLock(t *testing.T) {
 	w, d := standard(t, nil)
 	v := w.run()
-	u := launch(t, "serve", selfcopy.Make(t), "/", nil)
+	u := launch(t, "serve", exetest.Self(t), "/", nil)
 	if got := u.do("lockswap " + u.do("keep r "+d+"/ro/f") + " " + d + "/rw/f " + d + "/ro/f"); strings.HasSuffix(got, " 0") {
 		t.Errorf("unconfined: %s", got)
 	}

@@ -485,7 +485,8 @@ func forkCwd([]string) string {
 	return strings.Join(strings.Fields(string(out)), " ")
 }
 
-// fifos opens a FIFO that nobody else has on one thread and a file on another.
+// fifos opens a FIFO on one thread, whose other end nobody has until a file was opened
+// on another.
 func fifos(a []string) string {
 	opened := make(chan error, 1)
 	go func() {
@@ -496,13 +497,10 @@ func fifos(a []string) string {
 		opened <- err
 	}()
 	time.Sleep(20 * time.Millisecond)
-	worst := time.Duration(0)
 	for range 50 {
-		start := time.Now()
 		if got := operate("read " + a[1]); !strings.HasPrefix(got, "text:") {
 			return got
 		}
-		worst = max(worst, time.Since(start))
 	}
 	fd, err := unix.Open(a[0], unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -511,9 +509,6 @@ func fifos(a []string) string {
 	defer unix.Close(fd)
 	if err := <-opened; err != nil {
 		return errnoName(err)
-	}
-	if worst > 200*time.Millisecond {
-		return "stalled for " + worst.String()
 	}
 	return "ok"
 }

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
 )
@@ -39,7 +40,7 @@ ls /proc/self/fd > /dev/null && echo listed
 tar -C DIR/ro -cf DIR/rw/t.tar . && mkdir DIR/rw/x && tar -C DIR/rw/x -xf DIR/rw/t.tar && cat DIR/rw/x/d/g && rm -r DIR/rw/x DIR/rw/t.tar
 echo; touch DIR/ro/f; echo $?
 `
-		if err := os.WriteFile(d+"/ro/script", []byte(strings.ReplaceAll(script, "DIR", d)), 0o755); err != nil {
+		if err := exetest.WriteFile(d+"/ro/script", []byte(strings.ReplaceAll(script, "DIR", d)), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		w.entries[1].Rights = policy.ROX // the read-only tree holds the script

@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
 )
 
 // makeTree builds a tree from lines: "dir/", "file=text", "link -> target",
@@ -176,7 +176,7 @@ func TestOperations(t *testing.T) {
 		w.grant(d+"/rw", d+"/rw", policy.RW)
 		w.grant(d+"/ro", d+"/ro", policy.RO)
 		v := w.run()
-		u := launch(t, "serve", selfcopy.Make(t), "/", cred)
+		u := launch(t, "serve", exetest.Self(t), "/", cred)
 		attributes := hasUserAttributes(t, d)
 		for _, c := range opCases {
 			if strings.Contains(c.op, "user.") && !attributes {
@@ -319,7 +319,7 @@ func TestCreatedModes(t *testing.T) {
 	eachUser(t, func(t *testing.T, cred *syscall.Credential) {
 		w, d := standard(t, cred)
 		v := w.run()
-		u := launch(t, "serve", selfcopy.Make(t), "/", cred)
+		u := launch(t, "serve", exetest.Self(t), "/", cred)
 		for _, mask := range []string{"0", "027", "077"} {
 			v.do("umask " + mask)
 			u.do("umask " + mask)

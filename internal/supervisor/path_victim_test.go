@@ -15,11 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/lookup"
 	"github.com/capsicum-go/capsicum/internal/notify"
 	"github.com/capsicum-go/capsicum/internal/plan"
 	"github.com/capsicum-go/capsicum/internal/policy"
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
 	"github.com/capsicum-go/capsicum/internal/sys"
 	"github.com/capsicum-go/capsicum/internal/syscalls"
 	"github.com/capsicum-go/capsicum/internal/sysno"
@@ -218,7 +218,7 @@ func (w *world) plan() *plan.Plan {
 func (w *world) run() *victim {
 	t := w.t
 	t.Helper()
-	exe := selfcopy.Make(t)
+	exe := exetest.Self(t)
 	w.grant(exe, exe, policy.ROX)
 	w.entries = append(w.entries, plan.Entry{Dest: "/proc", Kind: plan.Proc, Rights: policy.RO})
 	p := w.plan()
@@ -256,7 +256,7 @@ func (w *world) run() *victim {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("supervisor still serves")
 		}
 		l.Close()

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/capsicum-go/capsicum/internal/exetest"
 )
 
 var (
@@ -99,7 +100,7 @@ var byName = sync.OnceValue(func() map[string]Case {
 })
 
 // TestConformance runs the cases with the Go package.
-func TestConformance(t *testing.T) { conform(t, executable(t), columns()) }
+func TestConformance(t *testing.T) { conform(t, exetest.Self(t), columns()) }
 
 // outcomes is what came of each case, by the column's name.
 var outcomes = map[string]map[string]result{}
@@ -283,29 +284,4 @@ func (y *tally) allChapters(tallies []*tally) []string {
 		}
 	}
 	return list
-}
-
-// executable copies the test's own executable to where every user can run it.
-func executable(t *testing.T) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	// Directories of tests are their owner's, up to the one of all temporary files.
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exe := filepath.Join(dir, "conformance")
-	if err := os.WriteFile(exe, text, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return exe
 }

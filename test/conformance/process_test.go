@@ -161,15 +161,18 @@ func threadCases() []Case {
 			}
 		}),
 		two("a call under way when the right is lost", func(t *T) func() error {
-			p := make([]int, 2)
-			stop("pipe", unix.Pipe2(p, unix.O_CLOEXEC))
-			return func() error {
-				got := make(chan error, 1)
-				go func() { runtime.LockOSThread(); got <- read(p[0]) }()
-				time.Sleep(20 * time.Millisecond)
-				limit(p[0])
-				_, err := unix.Write(p[1], []byte("x"))
-				return all(err, <-got, failing("the next", read(p[0]), notCapable))
+			const tries = 6 // a thread may need a while to come to its call
+			p := make([]int, 2*tries)
+			for i := 0; i < len(p); i += 2 {
+				stop("pipe", unix.Pipe2(p[i:i+2], unix.O_CLOEXEC))
+			}
+			return func() (err error) {
+				for i, pause := 0, 20*time.Millisecond; i < len(p); i, pause = i+2, 3*pause {
+					if err = lostMeanwhile(p[i], p[i+1], pause); err == nil {
+						return nil
+					}
+				}
+				return err
 			}
 		}).expect(success, success),
 		two("Enter while others call", func(t *T) func() error {
@@ -181,6 +184,17 @@ func threadCases() []Case {
 			}
 		}).expect(success, success),
 	}
+}
+
+// lostMeanwhile takes the rights of the read end of a pipe from a read that began a pause
+// ago, which that and only that does not notice.
+func lostMeanwhile(r, w int, pause time.Duration) error {
+	got := make(chan error, 1)
+	go func() { runtime.LockOSThread(); got <- read(r) }()
+	time.Sleep(pause)
+	limit(r)
+	_, err := unix.Write(w, []byte("x"))
+	return all(err, <-got, failing("the next", read(r), notCapable))
 }
 
 // seekable is that fd lacks the right to seek.

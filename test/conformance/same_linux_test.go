@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/capsicum-go/capsicum/internal/exetest"
 )
 
 // columnsOfC lists the columns of the C library: beside the Go package's, which are
@@ -46,7 +48,7 @@ func TestConformanceOfC(t *testing.T) {
 // with it, where every user can run them.
 func executableOfC(t *testing.T) string {
 	t.Helper()
-	exe := executable(t)
+	exe := exetest.Self(t)
 	dir := filepath.Dir(exe)
 	program, lib := filepath.Join(dir, "capsicum"), filepath.Join(dir, "lib")
 	build(t, "CGO_ENABLED=0", "go", "build", "-o", program, "../../cmd/capsicum")
@@ -75,7 +77,7 @@ func compare(t *testing.T, col column) {
 	same.c, same.name = false, col.name[len("C, "):]
 	gos, ok := outcomes[same.name]
 	if !ok {
-		gos = runCases(t, executable(t), same, selected(same))
+		gos = runCases(t, exetest.Self(t), same, selected(same))
 	}
 	for _, c := range selected(col) {
 		if inexact(c, col) != inexact(c, same) {

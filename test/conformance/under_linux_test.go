@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/capsicum-go/capsicum/internal/exetest"
 )
 
 // refusedInRun are what a run of the command refuses to everybody, so that cases about
@@ -32,7 +34,7 @@ func TestConformanceInRun(t *testing.T) {
 	if _, err := os.Stat("../../cmd/capsicum"); errors.Is(err, fs.ErrNotExist) {
 		t.Skip("this program has been taken away from the sources of the command")
 	}
-	exe := executable(t)
+	exe := exetest.Self(t)
 	dir := filepath.Dir(exe)
 	program := filepath.Join(dir, "capsicum")
 	build(t, "CGO_ENABLED=0", "go", "build", "-o", program, "../../cmd/capsicum")

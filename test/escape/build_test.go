@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/capsicum-go/capsicum/internal/exetest"
 )
 
 // programs are what the attacks are made of, built once.
@@ -61,9 +63,5 @@ func build() (*programs, error) {
 	if err := exec.Command("gcc", append(bare[1:], "-m32", "-DSTATUS=42", "-o", p.i386)...).Run(); err != nil {
 		p.i386 = ""
 	}
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		return p, err
-	}
-	return p, os.WriteFile(p.test, self, 0o755)
+	return p, exetest.WriteSelf(p.test, 0o755)
 }

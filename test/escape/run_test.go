@@ -379,7 +379,7 @@ func capture(st *stage, cmd *exec.Cmd) (output func() string) {
 		select {
 		case s := <-all:
 			return s
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return "a process of the sandbox holds its output open after its end"
 		}
 	}

@@ -71,7 +71,7 @@ func harmless(st *stage, engine string) []string {
 // the program was not started.
 func started(t *testing.T, st *stage, argv []string) (wrong string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.SysProcAttr = &unix.SysProcAttr{Credential: credential(st.uid), Setpgid: true}

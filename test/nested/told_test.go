@@ -122,11 +122,11 @@ func ps(t *testing.T, program string, uid int, marks ...string) []listed {
 	return found
 }
 
-// until asks until everybody is told of, or for some seconds: a supervisor may not have
+// until asks until everybody is told of, or for a minute: a supervisor may not have
 // come to listen yet.
 func until(t *testing.T, program string, uid int, marks ...string) (found []listed) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		found = ps(t, program, uid, marks...)
 		if !slices.ContainsFunc(found, func(p listed) bool { return p.Mode == nil }) {
 			break

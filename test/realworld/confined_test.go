@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/request"
-	"github.com/capsicum-go/capsicum/internal/selfcopy"
 )
 
 const (
@@ -212,7 +212,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // the other tests are run by one
 	}
-	cmd := exec.Command(selfcopy.Make(t), "-test.v", "-test.run=^Test(XZ|XZDamaged|Tcpdump|TcpdumpWrites|Lowdown|Confined|SSHConfined)$")
+	cmd := exec.Command(exetest.Self(t), "-test.v", "-test.run=^Test(XZ|XZDamaged|Tcpdump|TcpdumpWrites|Lowdown|Confined|SSHConfined)$")
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: asUser}
 	out, err := cmd.CombinedOutput()

@@ -21,6 +21,7 @@ import (
 
 	"github.com/capsicum-go/capsicum"
 	"github.com/capsicum-go/capsicum/internal/cli"
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/launch"
 	"github.com/capsicum-go/capsicum/internal/probe"
 	"github.com/capsicum-go/capsicum/rights"
@@ -208,11 +209,9 @@ func runAsUser(t *testing.T) {
 	binary := filepath.Join(dir, "script.test")
 	scripts := filepath.Join(dir, "testdata")
 	tmp := filepath.Join(dir, "tmp")
-	self, err := os.ReadFile("/proc/self/exe")
 	for _, step := range []func() error{
-		func() error { return err },
 		func() error { return os.Chmod(dir, 0o755) },
-		func() error { return os.WriteFile(binary, self, 0o755) },
+		func() error { return exetest.WriteSelf(binary, 0o755) },
 		func() error { return copyScripts("testdata", scripts) },
 		func() error { return os.Mkdir(tmp, 0o755) },
 		func() error { return os.Chown(tmp, userID, userID) },

@@ -132,7 +132,7 @@ func besideExec(a *attacker) error {
 	select {
 	case err := <-end:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		return errors.New("nobody answers")
 	}
 }

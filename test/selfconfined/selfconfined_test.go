@@ -272,19 +272,19 @@ func (at attack) runUnder(t *testing.T, cred *syscall.Credential, confined bool,
 
 // bystander starts a process that only waits, in this one's process group.
 func bystander() *exec.Cmd {
-	cmd := exec.Command("/bin/sleep", "20")
+	cmd := exec.Command("/bin/sleep", "600")
 	check(cmd.Start())
 	return cmd
 }
 
-// dies is nil if a bystander ends by a signal soon.
+// dies is nil if a bystander ends, by a signal.
 func dies(cmd *exec.Cmd) error {
 	end := make(chan error, 1)
 	go func() { end <- cmd.Wait() }()
 	select {
 	case <-end:
 		return nil
-	case <-time.After(500 * time.Millisecond):
+	case <-time.After(time.Minute):
 		return errors.New("the other process lives")
 	}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a terminal may keep silent before a test fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // prompt is the shell's. What is typed before it appears may be thrown away: a
 // program that puts the terminal back as it was drops what it did not read.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/capsicum-go/capsicum/internal/cli"
+	"github.com/capsicum-go/capsicum/internal/exetest"
 	"github.com/capsicum-go/capsicum/internal/launch"
 	"github.com/capsicum-go/capsicum/internal/probe"
 )
@@ -90,16 +91,12 @@ func place(t *testing.T, engine string, uid int) column {
 	if engine == "plain" {
 		// Drops our flags and runs the rest.
 		script := "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n"
-		if err := os.WriteFile(capsicum, []byte(script), 0o755); err != nil {
+		if err := exetest.WriteFile(capsicum, []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	self, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		err = os.WriteFile(capsicum, self, 0o755)
-	}
-	if err != nil {
+	if err := exetest.WriteSelf(capsicum, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -239,7 +236,7 @@ func TestPipelines(t *testing.T) {
 		// a key, so it has to answer one first.
 		term.run("capsicum $E --system -- seq 1 100000 | capsicum $E --system -- less", `\n23\r\n`)
 		term.run("", `24\r\n:`)
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(time.Second)
 		term.stop()
 		term.send("fg\n")
 		term.expect(`24\r\n:`)
