@@ -29,7 +29,7 @@ c-test: ## the C library's tests, which test includes
 	$(GO) test -count=1 $(TESTFLAGS) ./c
 
 test: ## every test; as root, those that matter run as an ordinary user too
-	$(GO) test -count=1 $(TESTFLAGS) ./...
+	$(GO) test -count=1 -timeout 30m $(TESTFLAGS) ./...
 
 test-root: ## every test, as root
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) test; else sudo env "PATH=$$PATH" $(MAKE) test; fi

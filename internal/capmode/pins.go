@@ -83,10 +83,12 @@ func (p *process) pinned(n, except int) bool {
 	return false
 }
 
-// settled waits, for a little while, until no call that was let go on may still
-// look number n up.
+// settled waits until no call that was let go on may still look number n up. It gives up
+// only after long: a busy machine may keep the thread from running, and no program expects
+// a dup2 to fail then. But a thread may also wait for memory, or a lock, for ever.
 func (c *call) settled(n int) bool {
-	return c.over(lastHope, func(k *continued) bool { return k.names(n) })
+	c.Yield()
+	return c.over(5*time.Second, func(k *continued) bool { return k.names(n) })
 }
 
 // sent waits, no longer than patience, until every call that was let go and hands on

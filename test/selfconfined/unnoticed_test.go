@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -30,6 +33,7 @@ var unnoticed = []attack{
 	{name: "a message whose sender has no room for its name", do: namelessSender},
 	{name: "a message with its sender's process", do: senderProcess},
 	{name: "a descriptor that comes while messages wait for room", do: comesMeanwhile},
+	{name: "a number that a thread uses which gets little time", do: lateThread},
 }
 
 // absoluteBeneath opens a name that openat2 takes for one beneath the directory.
@@ -172,4 +176,55 @@ func comesMeanwhile(a *attacker) error {
 		return fmt.Errorf("it takes %v", took)
 	}
 	return nil
+}
+
+// lateThread puts descriptors under a number that a thread writes to, which others leave
+// little time for: it may be long between its question and its call.
+func lateThread(a *attacker) error {
+	runtime.GOMAXPROCS(8)
+	debug.SetGCPercent(-1) // it would wait for the thread
+	const number = 300
+	limited, other := a.derived(a.file("it", "it"), rights.Read), a.file("other", "other")
+	check(unix.Dup3(other, number, 0))
+	var one unix.CPUSet
+	one.Set(firstProcessor())
+	var over atomic.Bool
+	defer over.Store(true)
+	for range 3 {
+		go func() {
+			runtime.LockOSThread()
+			check(unix.SchedSetaffinity(0, &one))
+			for !over.Load() {
+			}
+		}()
+	}
+	late := make(chan bool)
+	go func() {
+		runtime.LockOSThread()
+		check(unix.SchedSetaffinity(0, &one))
+		check(unix.Setpriority(unix.PRIO_PROCESS, 0, 19))
+		late <- true
+		for !over.Load() {
+			_, _, _ = unix.Syscall(unix.SYS_WRITE, number, 0, 0)
+		}
+	}()
+	<-late
+	for range 20 {
+		if err := errors.Join(unix.Dup3(limited, number, 0), unix.Dup3(other, number, 0)); err != nil {
+			return err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return nil
+}
+
+// firstProcessor is one that this process may use.
+func firstProcessor() int {
+	var all unix.CPUSet
+	check(unix.SchedGetaffinity(0, &all))
+	n := 0
+	for !all.IsSet(n) {
+		n++
+	}
+	return n
 }
