@@ -146,7 +146,7 @@ func (a *attack) run(t *testing.T, st *stage, engine string) *outcome {
 		a.prepare(st)
 		st.own()
 	}
-	limit := 3**duration + 90*time.Second
+	limit := 3**duration + 5*time.Minute
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	argv := a.command(st, engine)
