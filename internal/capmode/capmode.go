@@ -36,13 +36,16 @@ type Warden struct {
 	tokens  tokens
 	filters filters
 	dead    *sys.FD      // what takes the place of a closed descriptor
+	deadID  fdtable.ID
 	serving atomic.Int32 // calls
 
-	mu    sync.Mutex
-	procs map[int]*process // by process id
-	tasks map[int]*task    // by thread id
-	kept  int              // most tasks
-	came  int              // threads that were not known
+	// No table is locked under mu: everybody needs it.
+	mu      sync.Mutex
+	procs   map[int]*process      // by process id
+	binding map[int]chan struct{} // closed once the process is in procs
+	tasks   map[int]*task         // by thread id
+	kept    int                   // most tasks
+	came    int                   // threads that were not known
 }
 
 // New returns a warden for process leader and what it starts.
@@ -51,7 +54,11 @@ func New(leader int) (*Warden, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open what takes the place of closed descriptors: %w", err)
 	}
-	w := &Warden{tables: fdtable.NewTables(firstLabel(leader)), dead: dead, procs: map[int]*process{}, tasks: map[int]*task{},
+	deadID, err := identify(dead)
+	if err != nil {
+		return nil, errors.Join(err, dead.Close())
+	}
+	w := &Warden{tables: fdtable.NewTables(firstLabel(leader)), dead: dead, deadID: deadID, procs: map[int]*process{}, binding: map[int]chan struct{}{}, tasks: map[int]*task{},
 		kept: keepable()}
 	w.tokens.init()
 	p, err := newProcess(leader, w.tables.Attach(leader))
@@ -154,7 +161,7 @@ func (c *call) soleTable() *fdtable.Table {
 	t := c.table()
 	if t.Shared() {
 		t.Unlock()
-		c.w.reap()
+		c.w.reap(c.p.table)
 		t = c.table()
 	}
 	return t

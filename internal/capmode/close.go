@@ -35,7 +35,7 @@ func closed(c *call) supervisor.Result {
 		return supervisor.Errno(unix.EBADF)
 	case fd < 0 || t.Stacked(fd).IsFull():
 		if limited {
-			c.p.closes(fd)
+			c.vacate(t, fd, s)
 		}
 		return supervisor.Continue(closing)
 	case !c.IsOpen(int32(fd)):
@@ -49,9 +49,34 @@ func (c *call) park(t *fdtable.Table, fd int) error {
 	if _, err := c.Put(c.w.dead, fd, false); err != nil {
 		return err
 	}
-	id, err := identify(c.w.dead)
-	t.Put(fd, fdtable.Slot{Caps: filecaps.Caps{Listed: true}, ID: id, Parked: true})
-	return err
+	t.Put(fd, fdtable.Slot{Caps: filecaps.Caps{Listed: true}, ID: c.w.deadID, Parked: true})
+	return nil
+}
+
+// vacate notes that limited number fd, which s is about, is being closed. Whoever gets the
+// number next may have the same file there before anybody asks about it, and must not have
+// these limits. So a dead descriptor, which nobody else has, is what the kernel closes.
+func (c *call) vacate(t *fdtable.Table, fd int, s fdtable.Slot) {
+	c.p.closes(fd)
+	if !c.comesBack(s.ID) || !c.IsOpen(int32(fd)) {
+		return
+	}
+	// There can't be one beyond a limit that was lowered, where nothing can come either.
+	if _, err := c.Put(c.w.dead, fd, false); err == nil {
+		t.Put(fd, fdtable.Slot{Caps: s.Caps, ID: c.w.deadID})
+	}
+}
+
+// comesBack reports whether what a file is known by may come under a number again, by a
+// call that does not ask.
+func (c *call) comesBack(id fdtable.ID) bool {
+	switch id.Type {
+	case unix.S_IFSOCK: // each has an inode of its own
+		return false
+	case 0: // eventfd, epoll and the like have one in common
+		return true
+	}
+	return !c.p.table.Mode() // where every open asks
 }
 
 // closes notes that limited number fd is being closed.
@@ -101,8 +126,8 @@ func closedRange(c *call) supervisor.Result {
 	if len(taken) > 0 {
 		return c.parkRange(t, lo, hi, taken)
 	}
-	for fd := range t.Limited(lo, hi) {
-		c.p.closes(fd)
+	for fd, s := range t.Limited(lo, hi) {
+		c.vacate(t, fd, s)
 	}
 	return supervisor.Continue(closing)
 }

@@ -59,16 +59,28 @@ func ended(life *sys.FD) bool {
 // dead reports whether p has ended.
 func (p *process) dead() bool { return !p.life.Valid() || ended(p.life) }
 
-// reap forgets processes that have ended. No table may be locked.
-func (w *Warden) reap() {
+// reap forgets processes that have ended. It waits only for those that shared the table
+// own, if that is not nil, which must not be locked: the lock of any other may be held by
+// who waits for its file or its memory.
+func (w *Warden) reap(own *fdtable.Table) {
+	var relatives []func()
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	for pid, p := range w.procs {
-		if ended(p.life) {
-			delete(w.procs, pid)
-			p.life.Close()
-			w.tables.Exit(pid)
+		if !ended(p.life) {
+			continue
 		}
+		delete(w.procs, pid)
+		p.life.Close()
+		end := w.tables.Exit(pid)
+		if own != nil && p.table.SharesWith(own) {
+			relatives = append(relatives, end)
+		} else {
+			go end()
+		}
+	}
+	w.mu.Unlock()
+	for _, end := range relatives {
+		end()
 	}
 }
 
@@ -110,7 +122,7 @@ func (w *Warden) caller(c *supervisor.Call) (*process, error) {
 		old.life.Close()
 	}
 	if len(dead) > 0 {
-		w.reap()
+		w.reap(nil)
 	}
 	for _, t := range dead {
 		t.life.Close()
@@ -160,16 +172,37 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 		return nil, err
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	for w.binding[tgid] != nil {
+		bound := w.binding[tgid]
+		w.mu.Unlock()
+		<-bound
+		w.mu.Lock()
+	}
 	p := w.procs[tgid]
 	if p != nil && !gone(p.life) {
+		w.mu.Unlock()
 		return p, c.Check()
 	}
 	if p != nil {
 		delete(w.procs, tgid)
 		p.life.Close()
-		w.tables.Exit(tgid)
+		go w.tables.Exit(tgid)()
 	}
+	bound := make(chan struct{})
+	w.binding[tgid] = bound
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.binding, tgid)
+		w.mu.Unlock()
+		close(bound)
+	}()
+	return w.bind(c, tgid)
+}
+
+// bind binds process tgid. It waits for the parent's table, whose lock is held as long as
+// the parent's calls wait for files or memory of its choice: nobody else may wait for it.
+func (w *Warden) bind(c *supervisor.Call, tgid int) (*process, error) {
 	mark, err := c.ForkLabel(tgid)
 	if err != nil {
 		return nil, err
@@ -182,9 +215,11 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 	if err != nil {
 		return nil, errors.Join(eNotCapable, err)
 	}
-	if p, err = newProcess(tgid, t); err != nil {
+	p, err := newProcess(tgid, t)
+	if err != nil {
 		return nil, err
 	}
+	w.mu.Lock()
 	for _, other := range w.procs {
 		if other.table.SharesWith(t) {
 			p.pins = other.pins
@@ -192,6 +227,7 @@ func (w *Warden) lookUp(c *supervisor.Call) (*process, error) {
 		}
 	}
 	w.procs[tgid] = p
+	w.mu.Unlock()
 	return p, c.Check()
 }
 

@@ -71,7 +71,7 @@ func (c *call) held(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) 
 		copied.Close()
 		return nil, filecaps.Caps{}, err
 	}
-	if !s.Holds(id) && lasting(copied) {
+	if c.w.left(s, id, copied) {
 		t.Drop(int(fd))
 		return copied, filecaps.Full(), nil
 	}
@@ -80,6 +80,12 @@ func (c *call) held(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) 
 		return nil, filecaps.Caps{}, unix.EBADF
 	}
 	return copied, s.Caps, nil
+}
+
+// left reports whether what slot s is about is no more under its number: f is, which is
+// known by id.
+func (w *Warden) left(s fdtable.Slot, id fdtable.ID, f *sys.FD) bool {
+	return !s.Holds(id) && (s.ID == w.deadID || lasting(f))
 }
 
 // limited is [call.held] of what is limited, without a copy of anything else.
@@ -113,15 +119,19 @@ func lasting(f *sys.FD) bool {
 	return err == nil && slices.Contains(lastingNumbers, uint32(st.Type))
 }
 
-// identify tells an open file from others.
+// identify tells an open file from others. It asks no server of a file system, which may
+// never answer.
 func identify(fd *sys.FD) (fdtable.ID, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd.Int(), &st); err != nil {
+	var st unix.Statx_t
+	err := unix.Statx(fd.Int(), "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_TYPE, &st)
+	if err != nil {
 		return fdtable.ID{}, err
 	}
 	// The access mode only: status flags change.
 	flags, err := unix.FcntlInt(uintptr(fd.Int()), unix.F_GETFL, 0)
-	return fdtable.ID{Dev: uint64(st.Dev), Ino: st.Ino, Flags: uint32(flags & unix.O_ACCMODE)}, err
+	return fdtable.ID{
+		Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino, Flags: uint32(flags & unix.O_ACCMODE), Type: uint32(st.Mode & unix.S_IFMT),
+	}, err
 }
 
 // narrow is the common part of the three limits. When what the descriptor lost would

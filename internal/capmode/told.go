@@ -21,7 +21,7 @@ const (
 // Report tells which processes there are, and what each has limited. It stops nobody:
 // tables are locked one after the other, for as long as copying one takes.
 func (w *Warden) Report() (a roster.Answer) {
-	w.reap()
+	w.reap(nil)
 	w.mu.Lock()
 	var all []*process
 	for _, p := range w.procs {
@@ -43,7 +43,7 @@ func (w *Warden) Report() (a roster.Answer) {
 			life = sys.NewFD(-1)
 		}
 		for _, l := range slots {
-			if d := told(l); !d.Caps.IsFull() && !stale(l, life) {
+			if d := told(l); !d.Caps.IsFull() && !w.stale(l, life) {
 				s.Limited = append(s.Limited, d)
 			}
 		}
@@ -81,7 +81,7 @@ func (p *process) copySlots(most int) (list []fdtable.Numbered, cut bool) {
 
 // stale reports whether the number holds nothing, or another file, by now. What can't
 // be looked at is told as it was noted.
-func stale(n fdtable.Numbered, life *sys.FD) bool {
+func (w *Warden) stale(n fdtable.Numbered, life *sys.FD) bool {
 	copied, err := unix.PidfdGetfd(life.Int(), n.FD, 0)
 	if err != nil {
 		return err == unix.EBADF && life.Valid()
@@ -89,7 +89,7 @@ func stale(n fdtable.Numbered, life *sys.FD) bool {
 	f := sys.NewFD(copied)
 	defer f.Close()
 	id, err := identify(f)
-	return err == nil && !n.Holds(id) && lasting(f)
+	return err == nil && w.left(n.Slot, id, f)
 }
 
 // told is what the slot permits. A limit whose filter is not stacked yet has not

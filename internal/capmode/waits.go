@@ -121,28 +121,46 @@ func selects(c *call) supervisor.Result {
 	if n < 0 {
 		return supervisor.Errno(unix.EINVAL)
 	}
-	t := c.table()
-	defer t.Unlock()
 	// The kernel reads no further than numbers are in use, and the sets need not be
 	// longer: only what is limited is looked at.
-	top := 0
-	for fd := range t.Limited(0, n-1) {
-		top = fd + 1
-	}
-	n = top
-	for _, arg := range []int{1, 2, 3} {
-		if c.Arg(arg) == 0 {
-			continue
+	t := c.table()
+	defer func() { t.Unlock() }()
+	for top := -1; ; {
+		was := top
+		for fd := range t.Limited(0, n-1) {
+			top = max(top, fd)
 		}
-		set, err := c.Bytes(c.Arg(arg), (n+63)/64*8)
+		if top == was {
+			return c.goOn(only(none), waiting)
+		}
+		t.Unlock() // the memory may be such that whoever reads it waits
+		sets, err := c.setsOf(top + 1)
+		t = c.table()
 		if err != nil {
 			return c.unlisted(t, err)
 		}
-		for fd := range n {
-			if set[fd/8]&(1<<(fd%8)) != 0 && !waitable(t, int32(fd)) {
+		for fd := range t.Limited(0, top) {
+			if sets[fd/8]&(1<<(fd%8)) != 0 && !waitable(t, int32(fd)) {
 				return supervisor.Errno(eNotCapable)
 			}
 		}
 	}
-	return c.goOn(only(none), waiting)
+}
+
+// setsOf returns what is in any of the three sets of a select, of n numbers.
+func (c *call) setsOf(n int) ([]byte, error) {
+	all := make([]byte, (n+63)/64*8)
+	for _, arg := range []int{1, 2, 3} {
+		if c.Arg(arg) == 0 {
+			continue
+		}
+		set, err := c.Bytes(c.Arg(arg), len(all))
+		if err != nil {
+			return nil, err
+		}
+		for i := range set {
+			all[i] |= set[i]
+		}
+	}
+	return all, nil
 }

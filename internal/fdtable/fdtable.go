@@ -17,11 +17,12 @@ import (
 )
 
 // ID is the identity of an open file as far as it can be looked at: fstat's
-// device and inode, and the status flags. The zero ID is that of a file nobody
+// device and inode, and type, and the access mode. The zero ID is that of a file nobody
 // could look at.
 type ID struct {
 	Dev, Ino uint64
 	Flags    uint32
+	Type     uint32
 }
 
 // Slot is one limited descriptor.

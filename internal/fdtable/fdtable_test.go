@@ -134,7 +134,7 @@ func (r *run) actions() map[string]func(*rapid.T) {
 		"exit": func(t *rapid.T) {
 			pid := r.pid(t)
 			if len(r.models) > 1 {
-				r.ts.Exit(pid)
+				r.ts.Exit(pid)()
 				delete(r.models, pid)
 				delete(r.newest, pid)
 			}

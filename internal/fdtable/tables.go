@@ -223,13 +223,16 @@ func (ts *Tables) end(t *Table) {
 	t.Unlock()
 }
 
-// Exit forgets a process.
-func (ts *Tables) Exit(pid int) {
+// Exit forgets a process. What it returns is to be called, too, with no lock held: it
+// waits for the table's, to let go of what that shares.
+func (ts *Tables) Exit(pid int) (end func()) {
 	ts.mu.Lock()
 	t := ts.procs[pid]
 	delete(ts.procs, pid)
 	ts.mu.Unlock()
-	if t != nil {
-		ts.end(t)
+	return func() {
+		if t != nil {
+			ts.end(t)
+		}
 	}
 }

@@ -80,8 +80,8 @@ func TestOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	parent.Enter(1)
-	ts.Exit(1)
-	ts.Exit(1)
+	ts.Exit(1)()
+	ts.Exit(1)()
 	child, err := ts.Born(label, 2, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestNumberAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ts.Exit(8)
+	ts.Exit(8)()
 	parent.Lock()
 	defer parent.Unlock()
 	if got := len(parent.files.sharers); got != 1 { // itself
@@ -152,7 +152,7 @@ func TestRaces(t *testing.T) {
 					t.Errorf("process %d has %v", pid, got.Rights)
 				}
 				child.Unlock()
-				ts.Exit(pid)
+				ts.Exit(pid)()
 			}
 		})
 	}

@@ -325,6 +325,13 @@ func sendBetweenProcesses() []Case {
 				return failing("sendmsg", sent, success.or(refused))
 			}
 		}},
+		{Name: "inheritance/a limited eventfd closed, and another made there, in capability mode", In: alone, Want: success, Static: &either, Make: func(*T) func() error {
+			open := func() int { return need(unix.Eventfd(0, unix.EFD_CLOEXEC)) }
+			return func() error {
+				enter()
+				return madeAgain(open, func(fd int) error { _, err := unix.Write(fd, []byte("12345678")); return err })
+			}
+		}},
 		derived("SCM_RIGHTS: sent by one that is gone", func(t *T) func() error {
 			a, b := wires()
 			fd := t.file()

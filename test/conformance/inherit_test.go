@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -269,6 +270,19 @@ func passingCases() []Case {
 	return cases
 }
 
+// madeAgain limits what open returns, closes it, and has it returned again under the same
+// number, one of those that no filter is stacked for.
+func madeAgain(open func() int, use func(int) error) error {
+	fd := open()
+	for fd < 300 {
+		fd = open()
+	}
+	limit(fd, rights.Fstat)
+	stop("close", unix.Close(fd))
+	got := open()
+	return all(same("number", got, fd), use(got), hasRights(got, everyRight()))
+}
+
 // numberCases are of numbers that are used again. Each has its own process, for
 // the static form refuses a number for good.
 func numberCases() []Case {
@@ -285,6 +299,12 @@ func numberCases() []Case {
 				stop("dup", err)
 				return all(write(got), seek(got), hasRights(got, everyRight()))
 			}
+		}),
+		own("a limited number closed, and the same file opened there", func(t *T) func() error {
+			path := t.path("again")
+			stop("write", os.WriteFile(path, []byte("text"), 0o600))
+			open := func() int { return need(unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)) }
+			return func() error { return madeAgain(open, read) }
 		}),
 		own("an unlimited descriptor over a limited number", func(t *T) func() error {
 			fd, other := t.file(), t.file()

@@ -69,6 +69,27 @@ func besideCallers(a *attacker) error {
 	})
 }
 
+// besideFault has a process ask about memory that whoever reads it waits for. Its child
+// asks, too, and then another process.
+func besideFault(a *attacker) error {
+	limited := a.file("it", "it")
+	a.limit(limited, rights.Read)
+	other := a.standby(limited)
+	page, fill := absent()
+	var parent, child script.Sequence
+	child.Do("sleep", unix.SYS_NANOSLEEP, script.Struct(&unix.Timespec{Nsec: 300e6}), nil)
+	child.Do("copy", unix.SYS_DUP, limited)
+	child.Do("end", unix.SYS_EXIT_GROUP, 0)
+	parent.Clone("fork", unix.CLONE_VM|uintptr(unix.SIGCHLD), &child, script.NewValue())
+	parent.Do("select", unix.SYS_SELECT, 512, uintptr(unsafe.Pointer(&page[0])), 0, 0, script.Struct(new(unix.Timeval)))
+	parent.Do("end", unix.SYS_EXIT_GROUP, 0)
+	pid := must(script.Start(unix.CLONE_VM|uintptr(unix.SIGCHLD), &parent))
+	time.Sleep(time.Second)
+	err := other()
+	fill(nil)
+	return errors.Join(err, ended(pid), parent.Err())
+}
+
 // among has n threads do what begins one, and then calls other.
 func among(n int, other func() error, begin func(*script.Sequence)) error {
 	threads := make([]script.Sequence, n)

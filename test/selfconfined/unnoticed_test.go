@@ -34,6 +34,7 @@ var unnoticed = []attack{
 	{name: "a message with its sender's process", do: senderProcess},
 	{name: "a descriptor that comes while messages wait for room", do: comesMeanwhile},
 	{name: "a number that a thread uses which gets little time", do: lateThread},
+	{name: "a process beside one whose memory is not there", root: true, do: besideFault},
 }
 
 // absoluteBeneath opens a name that openat2 takes for one beneath the directory.
