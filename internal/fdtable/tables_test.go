@@ -263,7 +263,7 @@ func BenchmarkProcesses(b *testing.B) {
 			}
 		}
 		for i := range labels {
-			ts.Exit(10 + i)
+			ts.Exit(10 + i)()
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*processes), "ns/process")
