@@ -3,6 +3,7 @@ package procdesc
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -38,6 +39,32 @@ func status(c circumstances, confine func()) error {
 		_, err = m.p.Wait()
 		errs = append(errs, check("second wait", err, syscall.ECHILD), check("kill after wait", m.p.Kill(syscall.SIGTERM), syscall.ESRCH),
 			m.p.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// ignoring: who ignores SIGCHLD gets the status too, and what it starts ignores what os/exec would have it ignore.
+func ignoring(c circumstances, confine func()) error {
+	signal.Ignore(syscall.SIGCHLD)
+	p, killed := shell("exit 7"), shell("kill -15 $$")
+	r, w, err := os.Pipe()
+	must(err)
+	cmd := exec.Command("/bin/grep", "SigIgn", "/proc/self/status")
+	cmd.Stdout = w
+	q, err := Start(cmd)
+	must(err)
+	must(w.Close())
+	got, err := io.ReadAll(r)
+	must(err)
+	want, _ := exec.Command("/bin/grep", "SigIgn", "/proc/self/status").Output() // whose status is lost
+	confine()
+	errs := []error{truth(fmt.Sprintf("a child says %q, that of another package %q", got, want), len(want) > 0 && string(got) == string(want))}
+	for _, m := range []struct {
+		p    *Process
+		want syscall.WaitStatus
+	}{{p, 7 << 8}, {killed, 15}, {q, 0}} {
+		e, err := m.p.Wait()
+		errs = append(errs, check("wait", err, nil), truth(fmt.Sprintf("%+v, want %#x", e, m.want), e != nil && e.Status == m.want))
 	}
 	return errors.Join(errs...)
 }

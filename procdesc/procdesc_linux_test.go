@@ -50,7 +50,7 @@ func (c circumstances) String() string {
 // cases are run in processes of their own: each makes ready what it is about, calls
 // confine, and returns what is wrong then.
 var cases = map[string]func(c circumstances, confine func()) error{
-	"status": status, "rusage": rusage, "unseen": unseen, "poll": polled, "kill": killed, "numbers": numbers, "last close": lastClose,
+	"status": status, "ignoring": ignoring, "rusage": rusage, "unseen": unseen, "poll": polled, "kill": killed, "numbers": numbers, "last close": lastClose,
 	"holder killed": holderKilled, "in a message": inMessage, "inherited": inherited, "daemon": daemon, "rights": rightsOf,
 	"wait sleeps": waitSleeps, "many": many, "group": group, "one waits": oneWaits,
 	"sent": sent, "started in the mode": startedInMode,

@@ -55,6 +55,7 @@ struct helper {
 	uint64_t inode;	   /* of the descriptor */
 	jmp_buf back;
 	uint64_t mask;
+	uint64_t action[4]; /* the caller's at SIGCHLD, as the kernel has it */
 	struct message brings;
 	struct record record;
 	char stack[STACK] __attribute__((aligned(16)));
@@ -200,8 +201,36 @@ static void tidy(int there)
 	raw(SYS_close_range, there + 1, ~0U, 0, 0, 0, 0);
 }
 
+/* Whether who has this action at SIGCHLD is not told how its children end: the kernel collects them. */
+static bool deaf(const uint64_t action[4])
+{
+	return action[0] == (uint64_t)(uintptr_t)SIG_IGN || action[1] & SA_NOCLDWAIT;
+}
+
+/*
+ * What a caller has at SIGCHLD is not for the helper's child, whose end must be known. The
+ * helper has its own actions, and changes none that is no hindrance: functions that are
+ * called at a fork see them.
+ */
+static void heed(struct helper *h)
+{
+	static const uint64_t heeding[4]; /* SIG_DFL */
+	raw(SYS_rt_sigaction, SIGCHLD, 0, (long)h->action, 8, 0, 0);
+	if (deaf(h->action))
+		raw(SYS_rt_sigaction, SIGCHLD, (long)heeding, 0, 8, 0, 0);
+}
+
+/* The child has what the caller had, unless it is another by now: see heed(). */
+static void unheed(const struct helper *h)
+{
+	uint64_t now[4] = {0};
+	if (deaf(h->action) && CALL4(SYS_rt_sigaction, SIGCHLD, NULL, now, 8) == 0 && now[0] == 0 && now[1] == 0)
+		CALL4(SYS_rt_sigaction, SIGCHLD, h->action, NULL, 8);
+}
+
 static void born(struct helper *h)
 {
+	unheed(h);
 	fosterer = h->self;
 	parent = h->rfflags & RFNOWAIT ? fosterer : h->starter;
 	helpers = NULL;
@@ -278,13 +307,16 @@ static void saw(struct helper *h)
 	raw(SYS_futex, (long)&w->lives, FUTEX_WAKE, 1 << 30, 0, 0, 0);
 }
 
-/* Waits for the child's end, which stays to be waited for. */
-static void watch(struct helper *h)
+/* Waits for the child's end, which stays to be waited for; false if it can't be known. */
+static bool watch(struct helper *h)
 {
 	siginfo_t *info = &h->record.info;
-	while (raw(SYS_waitid, P_PID, h->child, (long)info, WEXITED | WSTOPPED | WCONTINUED | WNOWAIT | __WALL, (long)h->record.rusage, 0) == 0 &&
-	       info->si_code != CLD_EXITED && info->si_code != CLD_KILLED && info->si_code != CLD_DUMPED)
+	while (raw(SYS_waitid, P_PID, h->child, (long)info, WEXITED | WSTOPPED | WCONTINUED | WNOWAIT | __WALL, (long)h->record.rusage, 0) == 0) {
+		if (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED)
+			return true;
 		saw(h);
+	}
+	return false;
 }
 
 static long confine(void)
@@ -307,8 +339,9 @@ static void foster(struct helper *h)
 	if (h->flags & PD_DAEMON)
 		raw(SYS_sendto, end, (long)&h->brings.byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
 	raw(SYS_close, h->there, 0, 0, 0, 0, 0);
-	watch(h);
-	raw(SYS_sendto, end, (long)&h->record, sizeof h->record, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+	/* A record that says nothing would be read as success: without one there is nothing to wait for. */
+	if (watch(h))
+		raw(SYS_sendto, end, (long)&h->record, sizeof h->record, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
 	/* The child's number is free only after its holders can know of its end. */
 	raw(SYS_shutdown, end, SHUT_RDWR, 0, 0, 0, 0);
 	raw(SYS_wait4, h->child, 0, __WALL, 0, 0, 0);
@@ -320,6 +353,7 @@ static int help(void *arg)
 	struct helper *h = arg;
 	capsicum_join_as_child();
 	h->self = (pid_t)CALL0(SYS_getpid);
+	heed(h);
 	pid_t pid = fork();
 	if (pid == 0)
 		_longjmp(h->back, 1);

@@ -135,6 +135,56 @@ static void pd_wait_pid(void)
 	CHECK(waitpid(-1, &status, 0) == other && WEXITSTATUS(status) == 3);
 }
 
+/* A caller that does not hear of its children is told how these end; the child has its actions. */
+static void pd_deaf(void)
+{
+	struct sigaction deaf[2], now;
+	memset(deaf, 0, sizeof deaf);
+	deaf[0].sa_handler = SIG_IGN;
+	deaf[1].sa_handler = count;
+	deaf[1].sa_flags = SA_NOCLDWAIT | SA_RESTART;
+	for (int i = 0; i < 2; i++) {
+		int pd, to, status = -1;
+		siginfo_t info;
+		SUCCEEDS(sigaction(SIGCHLD, &deaf[i], NULL));
+		pid_t pid = pdfork(&pd, 0);
+		SUCCEEDS(pid);
+		if (pid == 0)
+			_exit(sigaction(SIGCHLD, NULL, &now) == 0 && now.sa_handler == deaf[i].sa_handler &&
+			      (now.sa_flags & SA_NOCLDWAIT) == (deaf[i].sa_flags & SA_NOCLDWAIT) && sigprocmask(0, NULL, &now.sa_mask) == 0 &&
+			      !sigismember(&now.sa_mask, SIGCHLD) ? 3 : 4);
+		CHECK(hung(pd, 60000) == POLLHUP);
+		CHECK(pdwait4(pd, &status, 0, NULL) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 3);
+		close(pd);
+		pid = told(&pd, PD_DAEMON, &to);
+		SUCCEEDS(pdkill(pd, SIGTERM));
+		SUCCEEDS(pdwait(pd, &status, WEXITED, NULL, &info));
+		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM && info.si_code == CLD_KILLED && info.si_pid == pid);
+		close(pd);
+		pid = told(&pd, 0, &to);
+		tell(to, 5);
+		CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 5);
+		SUCCEEDS(sigaction(SIGCHLD, NULL, &now));
+		CHECK(now.sa_handler == deaf[i].sa_handler && (now.sa_flags & SA_NOCLDWAIT) == (deaf[i].sa_flags & SA_NOCLDWAIT));
+		close(pd);
+	}
+	CHECK(signals == 0);
+}
+
+/* An end that the helper does not get to know is no success. */
+static void pd_unknown_end(void)
+{
+	int pd, status;
+	signal(SIGCHLD, SIG_IGN);
+	refuse(SYS_rt_sigaction, EPERM);
+	pid_t pid = pdfork(&pd, 0);
+	SUCCEEDS(pid);
+	if (pid == 0)
+		_exit(3);
+	CHECK(hung(pd, 60000) == POLLHUP);
+	FAILS(pdwait4(pd, &status, 0, NULL), ECHILD);
+}
+
 static void pd_close(void)
 {
 	int pd, to, pair[2];
@@ -382,7 +432,8 @@ static void pd_killed_helper(void)
 }
 
 const struct test_case procdesc_cases[] = {
-	{"pdfork", pd_simple}, {"pdfork, waitpid", pd_wait_pid}, {"pdfork, close", pd_close}, {"pdfork, child", pd_child},
+	{"pdfork", pd_simple}, {"pdfork, waitpid", pd_wait_pid}, {"pdfork, deaf caller", pd_deaf},
+	{"pdfork, unknown end", pd_unknown_end}, {"pdfork, close", pd_close}, {"pdfork, child", pd_child},
 	{"pdfork, threads", pd_threads}, {"pdfork, capability mode", pd_mode}, {"pdfork, rights", pd_rights},
 	{"pdfork, no process", pd_no_process}, {"pdfork, no filter", pd_no_filter}, {"pdfork, killed helper", pd_killed_helper}, {NULL, NULL},
 };

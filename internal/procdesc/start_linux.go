@@ -229,6 +229,13 @@ func (c *Child) become(s *script.Sequence) error {
 	if err := restore(); err != nil {
 		return err
 	}
+	ignores, err := ignoresChildren()
+	if err != nil {
+		return err
+	}
+	if ignores {
+		s.Do("ignore children", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), script.Struct(&sigaction{handler: ignoreAction}), nil, 8)
+	}
 	args, env := script.Strings(c.Args), script.Strings(c.Env)
 	if c.Program != nil {
 		s.Do("execute", unix.SYS_EXECVEAT, program, script.String(""), args, env, unix.AT_EMPTY_PATH)
