@@ -43,16 +43,13 @@ struct message {
 };
 
 struct helper {
-	struct helper *next;
-	struct watch watch;
+	struct kept kept;	 /* the first: what stays when it has ended */
 	_Atomic uint32_t forked; /* 1 once there is a child, or none */
-	pid_t pid, child, starter;
-	pid_t self; /* pid, as the child sees it */
+	pid_t starter;
+	pid_t self; /* its number, as the child sees it */
 	int error;  /* why there is no helper after the fork */
-	int here, there, fd;
+	int here, there;
 	int flags, rfflags;
-	unsigned watchers; /* who looks at watch */
-	uint64_t inode;	   /* of the descriptor */
 	jmp_buf back;
 	uint64_t mask;
 	uint64_t action[4]; /* the caller's at SIGCHLD, as the kernel has it */
@@ -60,9 +57,6 @@ struct helper {
 	struct record record;
 	char stack[STACK] __attribute__((aligned(16)));
 };
-
-static struct helper *helpers; /* under the lock */
-static pid_t owner;	       /* whose they are */
 
 static pid_t parent, fosterer; /* of a child: who called pdfork(), and the helper */
 
@@ -233,7 +227,7 @@ static void born(struct helper *h)
 	unheed(h);
 	fosterer = h->self;
 	parent = h->rfflags & RFNOWAIT ? fosterer : h->starter;
-	helpers = NULL;
+	capsicum_pd_forget();
 	int here = h->here, there = h->there;
 	uint64_t mask = h->mask;
 	if (hand_over(h) < 0) {
@@ -262,7 +256,7 @@ static int receive_end(struct helper *h)
 		if (n != -EAGAIN || last)
 			return -1;
 		h->record.info.si_pid = 0;
-		raw(SYS_waitid, P_PID, h->child, (long)&h->record.info, WEXITED | WNOHANG | WNOWAIT | __WALL, 0, 0);
+		raw(SYS_waitid, P_PID, h->kept.child, (long)&h->record.info, WEXITED | WNOHANG | WNOWAIT | __WALL, 0, 0);
 		last = h->record.info.si_pid != 0;
 		if (!last) {
 			struct timespec t = {0, 20000};
@@ -298,11 +292,11 @@ static struct sock_filter seal[] = {
  */
 static void saw(struct helper *h)
 {
-	struct watch *w = &h->watch;
+	struct watch *w = &h->kept.watch;
 	uint32_t now = atomic_load(&w->lives);
 	atomic_store(&w->lives, now + 1);
 	atomic_thread_fence(memory_order_release); /* arm64 could show what follows before it is said to change */
-	raw(SYS_waitid, P_PID, h->child, (long)&w->seen.info, WSTOPPED | WCONTINUED | WNOHANG | __WALL, (long)w->seen.rusage, 0);
+	raw(SYS_waitid, P_PID, h->kept.child, (long)&w->seen.info, WSTOPPED | WCONTINUED | WNOHANG | __WALL, (long)w->seen.rusage, 0);
 	atomic_store(&w->lives, now + 2 ? now + 2 : LIVES);
 	raw(SYS_futex, (long)&w->lives, FUTEX_WAKE, 1 << 30, 0, 0, 0);
 }
@@ -311,7 +305,7 @@ static void saw(struct helper *h)
 static bool watch(struct helper *h)
 {
 	siginfo_t *info = &h->record.info;
-	while (raw(SYS_waitid, P_PID, h->child, (long)info, WEXITED | WSTOPPED | WCONTINUED | WNOWAIT | __WALL, (long)h->record.rusage, 0) == 0) {
+	while (raw(SYS_waitid, P_PID, h->kept.child, (long)info, WEXITED | WSTOPPED | WCONTINUED | WNOWAIT | __WALL, (long)h->record.rusage, 0) == 0) {
 		if (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED)
 			return true;
 		saw(h);
@@ -344,7 +338,7 @@ static void foster(struct helper *h)
 		raw(SYS_sendto, end, (long)&h->record, sizeof h->record, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
 	/* The child's number is free only after its holders can know of its end. */
 	raw(SYS_shutdown, end, SHUT_RDWR, 0, 0, 0, 0);
-	raw(SYS_wait4, h->child, 0, __WALL, 0, 0, 0);
+	raw(SYS_wait4, h->kept.child, 0, __WALL, 0, 0, 0);
 	raw(SYS_exit_group, 0, 0, 0, 0, 0, 0);
 }
 
@@ -357,91 +351,13 @@ static int help(void *arg)
 	pid_t pid = fork();
 	if (pid == 0)
 		_longjmp(h->back, 1);
-	h->child = pid < 0 ? -errno : pid;
+	h->kept.child = pid < 0 ? -errno : pid;
 	atomic_store(&h->forked, 1);
 	raw(SYS_futex, (long)&h->forked, FUTEX_WAKE, 1, 0, 0, 0);
 	if (pid > 0)
 		foster(h);
 	raw(SYS_exit_group, 0, 0, 0, 0, 0, 0);
 	return 0;
-}
-
-void capsicum_pd_sweep(void)
-{
-	struct capsicum_signals s;
-	(void)capsicum_lock(&s);
-	long self = CALL0(SYS_getpid);
-	if (owner != self)
-		helpers = NULL; /* a copy of another's */
-	owner = (pid_t)self;
-	for (struct helper **p = &helpers, *h; (h = *p);) {
-		if (atomic_load(&h->watch.lives) != 0 || h->watchers != 0) {
-			p = &h->next;
-			continue;
-		}
-		*p = h->next;
-		CALL4(SYS_wait4, h->pid, 0, __WALL, 0);
-		CALL2(SYS_munmap, h, sizeof *h);
-	}
-	capsicum_unlock(&s);
-}
-
-int capsicum_pd_of(pid_t pid)
-{
-	struct capsicum_signals s;
-	int fd = -1;
-	(void)capsicum_lock(&s);
-	if (owner == CALL0(SYS_getpid))
-		for (struct helper *h = helpers; h; h = h->next)
-			if (h->child == pid)
-				fd = h->fd;
-	capsicum_unlock(&s);
-	pid_t now;
-	int before = errno;
-	if (fd >= 0 && (pdgetpid(fd, &now) < 0 || now != pid))
-		fd = -1;
-	errno = before;
-	return fd;
-}
-
-struct watch *capsicum_pd_watch(uint64_t inode)
-{
-	struct capsicum_signals s;
-	struct watch *w = NULL;
-	(void)capsicum_lock(&s);
-	if (owner == CALL0(SYS_getpid))
-		for (struct helper *h = helpers; h && !w; h = h->next)
-			if (h->inode == inode) {
-				h->watchers++;
-				w = &h->watch;
-			}
-	capsicum_unlock(&s);
-	return w;
-}
-
-void capsicum_pd_unwatch(struct watch *w)
-{
-	struct capsicum_signals s;
-	(void)capsicum_lock(&s);
-	((struct helper *)((char *)w - offsetof(struct helper, watch)))->watchers--;
-	/* The kernel wakes one when the helper ends. */
-	if (atomic_load(&w->lives) == 0)
-		capsicum_futex_wake((uint32_t *)&w->lives);
-	capsicum_unlock(&s);
-}
-
-static void keep(struct helper *h)
-{
-	struct capsicum_signals s;
-	if (h->pid == 0) {
-		/* None was made: no end of it would free this, and a wait for 0 would take any child. */
-		CALL2(SYS_munmap, h, sizeof *h);
-		return;
-	}
-	(void)capsicum_lock(&s);
-	h->next = helpers;
-	helpers = h;
-	capsicum_unlock(&s);
 }
 
 /* Takes the descriptor, and waits until the helper is ready. */
@@ -482,15 +398,15 @@ static long make_pair(struct helper *h)
 /* Starts the helper, and waits for its fork. Every signal is blocked. */
 static long start(struct helper *h)
 {
-	atomic_store(&h->watch.lives, LIVES);
-	atomic_store(&h->watch.told, LIVES);
-	int pid = clone(help, h->stack + STACK, CLONE_VM | CLONE_CHILD_CLEARTID, h, NULL, NULL, (void *)&h->watch.lives);
+	atomic_store(&h->kept.watch.lives, LIVES);
+	atomic_store(&h->kept.watch.told, LIVES);
+	int pid = clone(help, h->stack + STACK, CLONE_VM | CLONE_CHILD_CLEARTID, h, NULL, NULL, (void *)&h->kept.watch.lives);
 	if (pid < 0)
 		return -errno;
-	h->pid = pid;
-	while (atomic_load(&h->forked) == 0 && atomic_load(&h->watch.lives) != 0)
+	h->kept.pid = pid;
+	while (atomic_load(&h->forked) == 0 && atomic_load(&h->kept.watch.lives) != 0)
 		capsicum_futex_wait((uint32_t *)&h->forked, 0, 20);
-	return h->child;
+	return h->kept.child;
 }
 
 static pid_t pdfork_with(struct helper *h, int *fdp)
@@ -512,10 +428,10 @@ static pid_t pdfork_with(struct helper *h, int *fdp)
 	int error = child < 0 ? (int)-child : h->error > 0 ? h->error : ECHILD;
 	struct stat st;
 	if (fd >= 0 && CALL2(SYS_fstat, fd, &st) == 0)
-		h->inode = st.st_ino;
-	h->fd = h->rfflags & RFNOWAIT ? -1 : (int)fd;
+		h->kept.inode = st.st_ino;
+	h->kept.fd = h->rfflags & RFNOWAIT ? -1 : (int)fd;
 	uint64_t mask = h->mask;
-	keep(h);
+	capsicum_pd_keep(&h->kept);
 	CALL4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
 	if (fd < 0) {
 		errno = error;
@@ -550,6 +466,7 @@ PUBLIC pid_t pdrfork(int *fdp, int pdflags, int rfflags)
 	struct helper *h = mmap(NULL, sizeof *h, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (h == MAP_FAILED)
 		return -1;
+	h->kept.size = sizeof *h;
 	h->flags = pdflags;
 	h->rfflags = rfflags;
 	h->starter = (pid_t)CALL0(SYS_getpid);

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -36,12 +37,30 @@ struct watch {
 
 #define LIVES 2
 
+/* What this process remembers of a child's helper: the beginning of a mapping. */
+struct kept {
+	struct kept *next;
+	struct watch watch;
+	pid_t pid; /* the helper's; 0 once it was waited for */
+	pid_t child;
+	int fd;		   /* what pdfork() stored, or -1 */
+	unsigned watchers; /* who looks at watch */
+	uint64_t inode;	   /* of the descriptor */
+	size_t size;	   /* of the mapping */
+};
+
+/* Remembers a helper; one that was not made is unmapped. */
+void capsicum_pd_keep(struct kept *k);
+/* Waits for helpers that have ended, and drops what nobody can ask for any more. */
+void capsicum_pd_sweep(void);
+/* In a child: the helpers are its parent's. */
+void capsicum_pd_forget(void);
+
 /* The watch of this process's child whose descriptor has an inode, or NULL; it stays until it is given back. */
 struct watch *capsicum_pd_watch(uint64_t inode);
 void capsicum_pd_unwatch(struct watch *w);
 
 /* The number under which this process has a descriptor of child pid, or -1. */
 int capsicum_pd_of(pid_t pid);
-void capsicum_pd_sweep(void);
 
 #endif

@@ -135,6 +135,70 @@ static void pd_wait_pid(void)
 	CHECK(waitpid(-1, &status, 0) == other && WEXITSTATUS(status) == 3);
 }
 
+/* How many pages this process has mapped. */
+static long mapped(void)
+{
+	long n = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+	CHECK(f && fscanf(f, "%ld", &n) == 1);
+	fclose(f);
+	return n;
+}
+
+/* A child that has ended. */
+static pid_t ended(int *pd, int status)
+{
+	pid_t pid = pdfork(pd, 0);
+	SUCCEEDS(pid);
+	if (pid == 0)
+		_exit(status);
+	CHECK(hung(*pd, 60000) == POLLHUP);
+	return pid;
+}
+
+/* Later children change nothing for one that has ended and was not waited for. */
+static void pd_wait_late(void)
+{
+	enum { MANY = 100 };
+	int pd[MANY], other, status;
+	pid_t pid[MANY];
+	for (int i = 0; i < MANY; i++)
+		pid[i] = ended(&pd[i], i);
+	/* A limit is none of the wait, which may leave no look at the descriptor. */
+	if (!alone)
+		SUCCEEDS(limit(pd[1], CAP_PDWAIT, CAP_PDGETPID, 0ULL));
+	for (int i = 0; i < MANY; i++)
+		SUCCEEDS(close((ended(&other, 0), other)));
+	for (int i = 0; i < MANY; i++) {
+		if (i % 2)
+			CHECK(waitpid(pid[i], &status, i % 3 ? WNOHANG : 0) == pid[i]);
+		else
+			CHECK(pdwait4(pd[i], &status, 0, NULL) == pid[i]);
+		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == i);
+		FAILS(waitpid(pid[i], &status, 0), ECHILD);
+		FAILS(pdwait4(pd[i], &status, 0, NULL), ECHILD);
+	}
+}
+
+/* Nothing stays of a child whose descriptor was closed, and little of one that was waited for. */
+static void pd_nothing_stays(void)
+{
+	int pd, status, kept = open("/dev/null", O_RDONLY);
+	for (int i = 0; i < 50; i++)
+		SUCCEEDS(close((ended(&pd, 0), pd)));
+	long before = mapped();
+	for (int i = 0; i < 400; i++) {
+		pid_t pid = ended(&pd, 0);
+		if (i % 4 == 1)
+			CHECK(pdwait4(pd, &status, 0, NULL) == pid);
+		if (i % 4 == 2)
+			SUCCEEDS(dup2(kept, pd)); /* the number is another file's */
+		if (i % 4 == 3 || i % 4 == 0)
+			SUCCEEDS(close(pd));
+	}
+	CHECK(mapped() - before < 100);
+}
+
 /* A caller that does not hear of its children is told how these end; the child has its actions. */
 static void pd_deaf(void)
 {
@@ -343,16 +407,6 @@ static void pd_rights(void)
 	dies(pid[2]);
 }
 
-/* How many pages this process has mapped. */
-static long mapped(void)
-{
-	long n = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-	CHECK(f && fscanf(f, "%ld", &n) == 1);
-	fclose(f);
-	return n;
-}
-
 /* Where no process can be made nothing is left of the attempt, and other children are nobody's business. */
 static void pd_no_process(void)
 {
@@ -432,7 +486,8 @@ static void pd_killed_helper(void)
 }
 
 const struct test_case procdesc_cases[] = {
-	{"pdfork", pd_simple}, {"pdfork, waitpid", pd_wait_pid}, {"pdfork, deaf caller", pd_deaf},
+	{"pdfork", pd_simple}, {"pdfork, waitpid", pd_wait_pid}, {"pdfork, late wait", pd_wait_late},
+	{"pdfork, nothing stays", pd_nothing_stays}, {"pdfork, deaf caller", pd_deaf},
 	{"pdfork, unknown end", pd_unknown_end}, {"pdfork, close", pd_close}, {"pdfork, child", pd_child},
 	{"pdfork, threads", pd_threads}, {"pdfork, capability mode", pd_mode}, {"pdfork, rights", pd_rights},
 	{"pdfork, no process", pd_no_process}, {"pdfork, no filter", pd_no_filter}, {"pdfork, killed helper", pd_killed_helper}, {NULL, NULL},
