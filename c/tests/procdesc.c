@@ -145,6 +145,23 @@ static long mapped(void)
 	return n;
 }
 
+/* Whatever wakes who polls, the child has ended and can be waited for, and POLLHUP comes too. */
+static void pd_polled(void)
+{
+	for (int i = 0; i < 100; i++) {
+		int pd, status = -1;
+		pid_t pid = pdfork(&pd, 0);
+		SUCCEEDS(pid);
+		if (pid == 0)
+			_exit(2);
+		struct pollfd p = {pd, i % 2 ? POLLIN : 0, 0};
+		CHECK(poll(&p, 1, 60000) == 1 && p.revents != 0 && (p.revents & ~(p.events | POLLHUP)) == 0);
+		CHECK(pdwait4(pd, &status, WNOHANG, NULL) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 2);
+		CHECK(hung(pd, 60000) == POLLHUP);
+		close(pd);
+	}
+}
+
 /* A child that has ended. */
 static pid_t ended(int *pd, int status)
 {
@@ -487,7 +504,7 @@ static void pd_killed_helper(void)
 
 const struct test_case procdesc_cases[] = {
 	{"pdfork", pd_simple}, {"pdfork, waitpid", pd_wait_pid}, {"pdfork, late wait", pd_wait_late},
-	{"pdfork, nothing stays", pd_nothing_stays}, {"pdfork, deaf caller", pd_deaf},
+	{"pdfork, polled", pd_polled}, {"pdfork, nothing stays", pd_nothing_stays}, {"pdfork, deaf caller", pd_deaf},
 	{"pdfork, unknown end", pd_unknown_end}, {"pdfork, close", pd_close}, {"pdfork, child", pd_child},
 	{"pdfork, threads", pd_threads}, {"pdfork, capability mode", pd_mode}, {"pdfork, rights", pd_rights},
 	{"pdfork, no process", pd_no_process}, {"pdfork, no filter", pd_no_filter}, {"pdfork, killed helper", pd_killed_helper}, {NULL, NULL},
