@@ -12,7 +12,7 @@ import (
 
 // beside are headers of the system that a program may include with the shims; what
 // each of those gives must not depend on who comes first.
-var beside = []string{"net/bpf.h", "sys/filio.h", "sys/ioccom.h", "sys/param.h", "sys/capability.h", "sys/capsicum.h",
+var beside = []string{"net/bpf.h", "sys/filio.h", "sys/ttycom.h", "sys/ioccom.h", "sys/param.h", "sys/capability.h", "sys/capsicum.h",
 	"capsicum_helpers.h", "linux/capsicum.h", "sys/ioctl.h", "sys/socket.h", "net/if.h", "termios.h", "pcap.h", "linux/capability.h",
 	"linux/if_packet.h", "linux/sockios.h"}
 
@@ -116,13 +116,38 @@ func TestPedantic(t *testing.T) {
 	}
 }
 
+// TestTerminalCommands compiles a list of FreeBSD's commands of terminals with each header
+// that has them there.
+func TestTerminalCommands(t *testing.T) {
+	list := "cap_ioctl_t commands[] = {TIOCGETA, TIOCSETA, TIOCSETAW, TIOCSETAF, TIOCGWINSZ, TIOCSWINSZ, TIOCGETD, TIOCSETD, TIOCGPGRP," +
+		" TIOCSPGRP, TIOCGSID, TIOCSCTTY, TIOCNOTTY, TIOCOUTQ, TIOCSTI, TIOCEXCL, TIOCNXCL, TIOCGPTN, TIOCPTMASTER, TIOCFLUSH, TIOCDRAIN," +
+		" TIOCSTART, TIOCSTOP, TIOCSTAT, TIOCSIG, TIOCCONS, TIOCEXT, TIOCPKT, TIOCMGET, TIOCMSET, TIOCMBIS, TIOCMBIC, TIOCSBRK, TIOCCBRK," +
+		" TIOCSDTR, TIOCCDTR, TIOCUCNTL, TIOCTIMESTAMP, TIOCGDRAINWAIT, TIOCSDRAINWAIT, TIOCMGDTRWAIT, TIOCMSDTRWAIT"
+	for _, header := range []string{"sys/ttycom.h", "sys/ioctl.h", "termios.h", "capsicum_helpers.h"} {
+		more := "};\n"
+		if header == "sys/ioctl.h" || header == "capsicum_helpers.h" {
+			more = ", FIODTYPE, FIODGNAME, FIONREAD, FIONBIO, FIOASYNC, FIOSETOWN, FIOGETOWN};\n"
+		}
+		path := filepath.Join(t.TempDir(), "list.c")
+		if err := os.WriteFile(path, []byte("#include <sys/capsicum.h>\n#include <"+header+">\n"+list+more), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, flags := range [][]string{
+			{"gcc", "-std=c99"}, {"gcc", "-std=gnu11"}, {"clang", "-std=c99"}, {"clang", "-std=gnu11"}, {"musl-gcc", "-std=c99"},
+			{"g++", "-std=c++17", "-x", "c++"}, {"clang++", "-std=c++17", "-x", "c++"},
+		} {
+			command(t, nil, flags[0], append(flags[1:], "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Iinclude", "-Icompat/include", path)...)
+		}
+	}
+}
+
 // TestShimCommandsAreHarmless tries each command that Linux does not have on every kind
 // of descriptor.
 func TestShimCommandsAreHarmless(t *testing.T) {
 	lib, dir := library(t, "shared", "gcc", "-O2 -g"), t.TempDir()
 	var list strings.Builder
 	values := map[string]string{}
-	for _, header := range []string{"net/bpf.h", "sys/filio.h"} {
+	for _, header := range []string{"net/bpf.h", "sys/filio.h", "sys/ttycom.h"} {
 		text, err := os.ReadFile(filepath.Join("compat/include", header))
 		if err != nil {
 			t.Fatal(err)
@@ -135,7 +160,7 @@ func TestShimCommandsAreHarmless(t *testing.T) {
 			fmt.Fprintf(&list, "COMMAND(%s)\n", m[1])
 		}
 	}
-	if len(values) < 40 {
+	if len(values) < 55 {
 		t.Fatalf("only %d commands found", len(values))
 	}
 	if err := os.WriteFile(filepath.Join(dir, "commands.h"), []byte(list.String()), 0o600); err != nil {
@@ -155,8 +180,8 @@ func TestShimsAreInstalled(t *testing.T) {
 	env := []string{"PKG_CONFIG_PATH=" + filepath.Join(prefix, "lib/pkgconfig")}
 	flags := strings.Fields(string(command(t, env, "pkg-config", "--cflags", "--libs", "capsicum-compat")))
 	source, path := filepath.Join(dest, "a.c"), filepath.Join(dest, "a")
-	text := "#include <sys/param.h>\n#include <sys/capsicum.h>\n#include <sys/ioccom.h>\n#include <sys/filio.h>\n#include <net/bpf.h>\n" +
-		"int main(void) { cap_ioctl_t c[] = {BIOCGSTATS, FIODTYPE}; return nitems(c) == 2 && !cap_sandboxed() ? 0 : 1; }\n"
+	text := "#include <sys/param.h>\n#include <sys/capsicum.h>\n#include <sys/ioccom.h>\n#include <sys/filio.h>\n#include <net/bpf.h>\n#include <termios.h>\n" +
+		"int main(void) { cap_ioctl_t c[] = {BIOCGSTATS, FIODTYPE, TIOCGETA}; return nitems(c) == 3 && !cap_sandboxed() ? 0 : 1; }\n"
 	if err := os.WriteFile(source, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

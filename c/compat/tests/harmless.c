@@ -51,6 +51,19 @@ static void nothing(const char *what, int fd)
 	close(fd);
 }
 
+/* The commands that have FreeBSD's names are what the C library's calls make. */
+static bool terminal(void)
+{
+	static const cap_ioctl_t get[] = {TIOCGETA, FIODTYPE};
+	struct termios t;
+	int fd = posix_openpt(O_RDWR | O_NOCTTY);
+	if (fd < 0)
+		return true; /* not here */
+	if (tcgetattr(fd, &t) < 0 || cap_ioctls_limit(fd, get, nitems(get)) < 0)
+		return false;
+	return isatty(fd) && tcgetattr(fd, &t) == 0 && tcsetattr(fd, TCSANOW, &t) < 0 && errno == ENOTCAPABLE;
+}
+
 int main(void)
 {
 	cap_ioctl_t list[nitems(commands)], back[nitems(commands)];
@@ -84,5 +97,7 @@ int main(void)
 		list[i] = commands[i].value;
 	if (cap_ioctls_limit(fds[1], list, nitems(list)) != 0 || cap_ioctls_get(fds[1], back, nitems(back)) != (ssize_t)nitems(list))
 		return 3;
-	return memcmp(list, back, sizeof list) == 0 ? 0 : 4;
+	if (memcmp(list, back, sizeof list) != 0)
+		return 4;
+	return terminal() ? 0 : 5;
 }

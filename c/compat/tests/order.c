@@ -7,7 +7,7 @@
 #ifndef NO_LIBRARIES
 static cap_value_t privilege = CAP_NET_RAW;
 #endif
-static const cap_ioctl_t commands[] = {BIOCGSTATS, BIOCROTZBUF, FIODTYPE, FIONREAD, FIOSETOWN, TIOCGWINSZ};
+static const cap_ioctl_t commands[] = {BIOCGSTATS, BIOCROTZBUF, FIODTYPE, FIONREAD, FIOSETOWN, TIOCGWINSZ, TIOCGETA, TIOCDRAIN};
 #ifndef NO_LIBRARIES
 static struct bpf_insn *from_pcap;
 #endif
@@ -22,5 +22,5 @@ int main(void)
 #endif
 	if (IOCGROUP(_IOR('x', 3, int)) != 'x' || IOCPARM_LEN(_IOR('x', 3, int)) != sizeof(int) || IOC_INOUT != (IOC_IN | IOC_OUT))
 		return 2;
-	return nitems(commands) == 6 && commands[0] != commands[1] && cap_rights_is_set(&rights, CAP_READ) ? 0 : 3;
+	return nitems(commands) == 8 && commands[0] != commands[1] && cap_rights_is_set(&rights, CAP_READ) ? 0 : 3;
 }

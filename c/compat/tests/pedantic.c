@@ -1,7 +1,10 @@
 /* Everything that headers and shims have, for compilers that are told to find fault. */
 #include <sys/ioccom.h>
 #include <sys/filio.h>
+#include <sys/ttycom.h>
 #include <net/bpf.h>
+#include <sys/ioctl.h>
+#include <termios.h>
 #include <sys/mman.h>
 #include <sys/param.h>
 #include <sys/caprights.h>
@@ -10,7 +13,7 @@
 #include <linux/capsicum.h>
 #include <capsicum_helpers.h>
 
-static const cap_ioctl_t commands[] = {BIOCGSTATS, BIOCROTZBUF, FIODTYPE, FIONREAD};
+static const cap_ioctl_t commands[] = {BIOCGSTATS, BIOCROTZBUF, FIODTYPE, FIONREAD, TIOCGETA, TIOCSTAT};
 
 int main(void)
 {

@@ -3,7 +3,6 @@
 #define _CAPSICUM_SYS_FILIO_H_
 
 #include <sys/ioccom.h>
-#include <sys/socket.h>
 #include <sys/_nowhere.h>
 
 #ifndef FIOSETOWN
