@@ -155,6 +155,7 @@ PUBLIC int cap_enter(void)
 	if (capsicum_sound()) {
 		capsicum_keep_local_time();
 		capsicum_keep_unwinding();
+		capsicum_keep_charset();
 	}
 	capsicum_start(&s);
 	return (int)end(&s, enter());

@@ -63,8 +63,9 @@ extern struct sock_filter capsicum_room[MAX_FILTER];
 /* localtime.c */
 void capsicum_keep_local_time(void);
 
-/* unwind.c */
+/* firstuse.c */
 void capsicum_keep_unwinding(void);
+void capsicum_keep_charset(void);
 
 /* attach.c */
 int capsicum_attach(void);
