@@ -73,7 +73,7 @@ func library(t *testing.T, name, cc, flags string) string {
 func sources(t *testing.T) []string {
 	t.Helper()
 	var out []string
-	for _, name := range []string{"main", "sets", "limits", "modes", "processes", "crippled", "shm", "procdesc", "pdwait", "poll", "refuse"} {
+	for _, name := range []string{"main", "sets", "limits", "modes", "processes", "crippled", "shm", "procdesc", "pdwait", "poll", "streams", "refuse"} {
 		out = append(out, filepath.Join("tests", name+".c"))
 	}
 	return out

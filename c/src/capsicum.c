@@ -157,6 +157,7 @@ PUBLIC int cap_enter(void)
 		capsicum_keep_unwinding();
 		capsicum_keep_charset();
 	}
+	capsicum_keep_lines();
 	capsicum_start(&s);
 	return (int)end(&s, enter());
 }
@@ -194,6 +195,14 @@ static int fail(int e)
 	return -1;
 }
 
+/* Begins a call that limits fd. A limit of any kind keeps stdio from asking what it is. */
+static void start_limit(int fd, struct capsicum_signals *s)
+{
+	if (fd == STDOUT_FILENO)
+		capsicum_keep_lines();
+	capsicum_start(s);
+}
+
 PUBLIC int cap_rights_limit(int fd, const cap_rights_t *rights)
 {
 	struct capsicum_signals s;
@@ -202,7 +211,7 @@ PUBLIC int cap_rights_limit(int fd, const cap_rights_t *rights)
 	cap_rights_t r = *rights;
 	if (!cap_rights_is_valid(&r))
 		return fail(EINVAL);
-	capsicum_start(&s);
+	start_limit(fd, &s);
 	return (int)end(&s, confined() ? capsicum_supervised_limit_rights(fd, r.cr_rights)
 				       : capsicum_static_limit_rights(fd, r.cr_rights));
 }
@@ -248,7 +257,7 @@ PUBLIC int cap_ioctls_limit(int fd, const cap_ioctl_t *cmds, size_t ncmds)
 	for (size_t i = 0; i < ncmds; i++)
 		if (!narrow(cmds[i], &list[i]))
 			return fail(EINVAL);
-	capsicum_start(&s);
+	start_limit(fd, &s);
 	return (int)end(&s, confined() ? capsicum_supervised_limit_ioctls(fd, list, (int)ncmds)
 				       : capsicum_static_limit_ioctls(fd, list, (int)ncmds));
 }
@@ -271,7 +280,7 @@ PUBLIC int cap_fcntls_limit(int fd, uint32_t fcntlrights)
 	struct capsicum_signals s;
 	if (fcntlrights & ~CAP_FCNTL_ALL)
 		return fail(EINVAL);
-	capsicum_start(&s);
+	start_limit(fd, &s);
 	return (int)end(&s, confined() ? capsicum_supervised_limit_fcntls(fd, fcntlrights)
 				       : capsicum_static_limit_fcntls(fd, fcntlrights));
 }

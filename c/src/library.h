@@ -66,6 +66,7 @@ void capsicum_keep_local_time(void);
 /* firstuse.c */
 void capsicum_keep_unwinding(void);
 void capsicum_keep_charset(void);
+void capsicum_keep_lines(void);
 
 /* attach.c */
 int capsicum_attach(void);

@@ -31,7 +31,7 @@ struct test_case {
 	void (*run)(void);
 };
 
-extern const struct test_case set_cases[], limit_cases[], mode_cases[], process_cases[], crippled_cases[], shm_cases[], procdesc_cases[], pdwait_cases[], poll_cases[];
+extern const struct test_case set_cases[], limit_cases[], mode_cases[], process_cases[], crippled_cases[], shm_cases[], procdesc_cases[], pdwait_cases[], poll_cases[], stream_cases[];
 
 /* A file with some bytes in it, open for reading and writing. */
 int scratch(void);

@@ -8,7 +8,7 @@
 
 int alone;
 
-static const struct test_case *const all[] = {set_cases, limit_cases, mode_cases, process_cases, crippled_cases, shm_cases, procdesc_cases, pdwait_cases, poll_cases};
+static const struct test_case *const all[] = {set_cases, limit_cases, mode_cases, process_cases, crippled_cases, shm_cases, procdesc_cases, pdwait_cases, poll_cases, stream_cases};
 
 int scratch(void)
 {
