@@ -43,7 +43,8 @@ var always = []clause{ecapmode()}
 const atCWD = 0xffffff9c
 
 // ownPID stands in the table for the number of the process that a static filter
-// is for.
+// is for. Children inherit the filter, and there it is their parent's: only what may be
+// done to a parent may pass by it.
 const ownPID = 1 << 40
 
 // lookup is the row of calls that resolve a name from the directories in
@@ -168,8 +169,10 @@ func descriptorGroups() []modeGroup {
 			"signalfd signalfd4 timerfd_create timerfd_settime timerfd_gettime inotify_init inotify_init1 inotify_rm_watch " +
 			"io_setup io_destroy io_getevents io_pgetevents io_cancel memfd_create memfd_secret mq_timedsend mq_timedreceive " +
 			"mq_notify mq_getsetattr", "waits, and makes what has no name", nil, nil},
+		// Nobody may be named, not even the process itself: children inherit the filter, and
+		// there the number is the parent's, whom F_SETSIG would then send any signal.
 		{"fcntl", "an owner is signalled by number", nil, []clause{
-			ecapmode(is(1, unix.F_SETOWN), isNot(2, 0, ownPID)), ecapmode(is(1, unix.F_SETOWN_EX)),
+			ecapmode(is(1, unix.F_SETOWN), isNot(2, 0)), ecapmode(is(1, unix.F_SETOWN_EX)),
 		}},
 		{"ioctl", "interfaces, namespaces and handles are global; an owner is signalled by number", []clause{
 			ecapmode(masked(1, ioctlNumber, through(globalControls)...)),

@@ -173,7 +173,9 @@ var modeCases = []struct {
 	{"setsockopt", [6]uint64{3, unix.SOL_IPV6, unix.IPV6_FREEBIND}, 0, 0},
 	{"setsockopt", [6]uint64{3, unix.SOL_IPV6, unix.IPV6_AUTOFLOWLABEL}, 0, 0},
 	{"fcntl", [6]uint64{3, unix.F_SETOWN, 0}, 0, 0},
-	{"fcntl", [6]uint64{3, unix.F_SETOWN, testPID}, 0, 0},
+	{"fcntl", [6]uint64{3, high | unix.F_SETOWN, high}, 0, 0},
+	{"fcntl", [6]uint64{3, unix.F_SETOWN, testPID}, 0, eC}, // of a child's parent, too
+	{"fcntl", [6]uint64{3, unix.F_SETOWN, ^uint64(testPID - 1)}, 0, eC},
 	{"fcntl", [6]uint64{3, unix.F_SETOWN, 1}, 0, eC},
 	{"fcntl", [6]uint64{3, unix.F_SETOWN_EX, ptr}, 0, eC},
 	{"kill", [6]uint64{testPID, 9}, 0, eC},

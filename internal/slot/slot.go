@@ -138,8 +138,8 @@ const maxFD = 1<<31 - 1
 func CapabilityMode(arch sysno.Arch) ([]cbpf.Instruction, error) { return mode(arch, false, 0) }
 
 // StaticMode compiles the filter of capability mode where nobody can be asked:
-// what [CapabilityMode] leaves to others is refused, but for signals to the
-// process pid itself.
+// what [CapabilityMode] leaves to others is refused, but for the signal that a Go
+// runtime sends to its process, pid.
 func StaticMode(arch sysno.Arch, pid int) ([]cbpf.Instruction, error) { return mode(arch, true, pid) }
 
 // questions returns the answers that a descriptor's filter gives, but for those

@@ -262,6 +262,9 @@ func enterCase(c *check) {
 	c.is("signal to the parent", parent(), eC)
 	c.is("signal to itself, whose number is also that of a child's parent", unix.Kill(os.Getpid(), 0), eC)
 	c.is("chdir", unix.Chdir("/"), eC)
+	owner := func(pid int) error { _, err := unix.FcntlInt(uintptr(fd), unix.F_SETOWN, pid); return err }
+	c.is("itself as an owner, whose number is also that of a child's parent", owner(os.Getpid()), eC)
+	c.is("nobody as an owner", owner(0), nil)
 	_, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
 	c.is("raw socket", err, eC)
 	c.is("pread", pread(fd), nil)

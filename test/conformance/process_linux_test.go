@@ -138,8 +138,21 @@ func systemProcessCases() []Case {
 			fd := aSocket(t)
 			return func() error { _, err := unix.FcntlInt(uintptr(fd), unix.F_SETOWN, os.Getppid()); return err }
 		}},
+		childOwner("F_SETOWN to its parent", unix.SYS_GETPPID, capMode),
+		childOwner("F_SETOWN to itself", unix.SYS_GETPID, success).expect(success, capMode),
 	}
 	return append(cases, execModeCases()...)
+}
+
+// childOwner is of a child that has a process, whose number call whom returns, signalled
+// for a descriptor that it shares with its parent.
+func childOwner(name string, whom uintptr, w Want) Case {
+	return Case{Name: "processes/in a child: " + name, In: entered, Want: w, Make: func(t *T) func() error {
+		fd := aSocket(t)
+		return func() error {
+			return forked(call6(whom), step{nr: unix.SYS_FCNTL, args: [6]uintptr{uintptr(fd), unix.F_SETOWN}, take: 3})
+		}
+	}}
 }
 
 // execModeCases are of programs executed in capability mode, by a descriptor.
