@@ -121,13 +121,14 @@ type WriteMode struct {
 	Offset bool // the offset is not -1
 	Append bool // RWF_APPEND, which makes the offset irrelevant
 	Sync   bool // RWF_SYNC or RWF_DSYNC
+	Moves  bool // RWF_NOAPPEND, which writes before the end, or a flag that is not known to leave the offset alone
 }
 
 // ForWrite returns what a write asks of a descriptor.
 func ForWrite(m WriteMode) Set {
 	return choose(
 		when{true, Write},
-		when{m.Offset && !m.Append, Seek},
+		when{m.Offset && !m.Append || m.Moves, Seek},
 		when{m.Sync, Fsync},
 	)
 }

@@ -214,7 +214,7 @@ func TestForMknodMatchesTable(t *testing.T) {
 }
 
 func TestForTransfersMatchTable(t *testing.T) {
-	each(3, func(b []bool) {
+	each(4, func(b []bool) {
 		in, out := ForCopy(b[0], b[1])
 		if want := sum(t, "splice", "in", map[string]bool{"its offset is given": b[0]}); in != want {
 			t.Errorf("ForCopy(%v): in %v, the table says %v", b, in, want)
@@ -226,10 +226,11 @@ func TestForTransfersMatchTable(t *testing.T) {
 			t.Errorf("ForSend(%v) = %v, the table says %v", b[0], got, want)
 		}
 		want := sum(t, "pwritev2", "fd", map[string]bool{
-			"the offset is not -1 and RWF_APPEND is not set": b[0] && !b[1],
-			"RWF_SYNC or RWF_DSYNC":                          b[2],
+			"the offset is not -1 and RWF_APPEND is not set":                      b[0] && !b[1],
+			"RWF_SYNC or RWF_DSYNC":                                               b[2],
+			"RWF_NOAPPEND, or a flag that is not known to leave the offset alone": b[3],
 		})
-		if got := ForWrite(WriteMode{b[0], b[1], b[2]}); got != want {
+		if got := ForWrite(WriteMode{b[0], b[1], b[2], b[3]}); got != want {
 			t.Errorf("ForWrite(%v) = %v, the table says %v", b, got, want)
 		}
 	})

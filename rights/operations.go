@@ -21,10 +21,12 @@ var operations = sync.OnceValue(func() []operation {
 		{"preadv2", []Need{
 			{"fd", Of(Read), ""},
 			{"fd", Of(Seek), "the offset is not -1"},
+			{"fd", Of(Seek), "RWF_NOAPPEND, or a flag that is not known to leave the offset alone"},
 		}},
 		{"pwritev2", []Need{
 			{"fd", Of(Write), ""},
 			{"fd", Of(Seek), "the offset is not -1 and RWF_APPEND is not set"},
+			{"fd", Of(Seek), "RWF_NOAPPEND, or a flag that is not known to leave the offset alone"},
 			{"fd", Of(Fsync), "RWF_SYNC or RWF_DSYNC"},
 		}},
 		{"lseek", []Need{{"fd", Of(Seek), ""}}},

@@ -1728,105 +1728,113 @@ static const struct demand list111[] = {
 	{0, 0, 1, 1, {0x20000000000000dU, 0x400000000000000U}, 0, 0},
 };
 static const uint64_t list112[] = {
-	0xffffffffffffffffU,
+	0xfffffe20U,
 };
 static const struct test list113[] = {
-	{3, 1, 1, 0x0U, list112, 1},
+	{5, 3, 0, 0x0U, list112, 1},
 };
-static const struct demand list114[] = {
-	{0, 0, 1, 1, {0x200000000000001U, 0x400000000000000U}, 0, 0},
-	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list113, 1},
+static const uint64_t list114[] = {
+	0xffffffffffffffffU,
 };
 static const struct test list115[] = {
+	{3, 1, 1, 0x0U, list114, 1},
+};
+static const struct demand list116[] = {
+	{0, 0, 1, 1, {0x200000000000001U, 0x400000000000000U}, 0, 0},
+	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list113, 1},
+	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list115, 1},
+};
+static const struct test list117[] = {
 	{0, 1, 0, 0x0U, list17, 1},
 };
-static const struct clause list116[] = {
-	{list115, 1, 135},
-};
-static const uint64_t list117[] = {
-	0x10U,
-};
-static const struct test list118[] = {
-	{5, 4, 0, 0x0U, list117, 1},
-	{3, 1, 1, 0x0U, list112, 1},
+static const struct clause list118[] = {
+	{list117, 1, 135},
 };
 static const uint64_t list119[] = {
-	0x6U,
+	0x10U,
 };
 static const struct test list120[] = {
-	{5, 3, 0, 0x0U, list119, 1},
+	{5, 4, 0, 0x0U, list119, 1},
+	{3, 1, 1, 0x0U, list114, 1},
 };
-static const struct demand list121[] = {
+static const uint64_t list121[] = {
+	0x6U,
+};
+static const struct test list122[] = {
+	{5, 3, 0, 0x0U, list121, 1},
+};
+static const struct demand list123[] = {
 	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
-	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list118, 2},
-	{0, 0, 1, 1, {0x200000000000100U, 0x400000000000000U}, list120, 1},
-};
-static const struct demand list122[] = {
-	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
-	{1, 0, 1, 1, {0x20000000000000dU, 0x400000000000000U}, 0, 0},
-};
-static const struct test list123[] = {
-	{4, 1, 1, 0x0U, list17, 1},
+	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list113, 1},
+	{0, 0, 1, 1, {0x20000000000000cU, 0x400000000000000U}, list120, 2},
+	{0, 0, 1, 1, {0x200000000000100U, 0x400000000000000U}, list122, 1},
 };
 static const struct demand list124[] = {
 	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
-	{0, 0, 1, 1, {0x200000080000000U, 0x400000000000000U}, list123, 1},
+	{1, 0, 1, 1, {0x20000000000000dU, 0x400000000000000U}, 0, 0},
 };
-static const struct clause list125[] = {
-	{list123, 1, 0},
+static const struct test list125[] = {
+	{4, 1, 1, 0x0U, list17, 1},
 };
 static const struct demand list126[] = {
+	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
+	{0, 0, 1, 1, {0x200000080000000U, 0x400000000000000U}, list125, 1},
+};
+static const struct clause list127[] = {
+	{list125, 1, 0},
+};
+static const struct demand list128[] = {
 	{0, 0, 1, 1, {0x200002000000000U, 0x400000000000000U}, 0, 0},
 };
-static const uint64_t list127[] = {
+static const uint64_t list129[] = {
 	0x4cU,
 	0x12U,
 };
-static const struct test list128[] = {
+static const struct test list130[] = {
 	{1, 0, 0, 0x0U, list62, 1},
-	{2, 0, 0, 0x0U, list127, 2},
+	{2, 0, 0, 0x0U, list129, 2},
 };
-static const struct clause list129[] = {
-	{list128, 2, 0},
+static const struct clause list131[] = {
+	{list130, 2, 0},
 	{list67, 3, 0},
 	{list70, 2, 0},
 	{list72, 2, 0},
 };
-static const struct demand list130[] = {
+static const struct demand list132[] = {
 	{0, 0, 1, 1, {0x200004000000000U, 0x400000000000000U}, 0, 0},
 };
-static const struct test list131[] = {
+static const struct test list133[] = {
 	{1, 0, 0, 0x0U, list23, 1},
 };
-static const struct clause list132[] = {
-	{list131, 1, 0},
+static const struct clause list134[] = {
+	{list133, 1, 0},
 };
-static const struct test list133[] = {
+static const struct test list135[] = {
 	{1, 0, 0, 0x0U, list1, 1},
 };
-static const struct clause list134[] = {
-	{list133, 1, 135},
+static const struct clause list136[] = {
+	{list135, 1, 135},
 };
-static const struct demand list135[] = {
+static const struct demand list137[] = {
 	{0, 0, 1, 1, {0x20000000000010cU, 0x400000000000000U}, 0, 0},
 };
-static const struct demand list136[] = {
+static const struct demand list138[] = {
 	{0, 0, 1, 1, {0x200000000000001U, 0x400000000000000U}, 0, 0},
 	{1, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
 };
-static const struct demand list137[] = {
+static const struct demand list139[] = {
 	{0, 0, 1, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
 	{0, 0, 1, 1, {0x200000000000001U, 0x400000000000000U}, list19, 1},
 };
-static const struct demand list138[] = {
+static const struct demand list140[] = {
 	{0, 0, 1, 0, {0x200000000000001U, 0x400000000000000U}, 0, 0},
 	{0, 0, 0, 1, {0x200000000000002U, 0x400000000000000U}, 0, 0},
 };
-static const struct test list139[] = {
+static const struct test list141[] = {
 	{0, 0, 0, 0x0U, list106, 1},
 };
-static const struct demand list140[] = {
-	{1, 0, 1, 1, {0x200000000000000U, 0x400000000000400U}, list139, 1},
+static const struct demand list142[] = {
+	{1, 0, 1, 1, {0x200000000000000U, 0x400000000000400U}, list141, 1},
 };
 const struct call capsicum_calls[] = {
 	{list0, 1, 0, {0, 0}, {list3, 1}, {list3, 1}, {0, 0}, {0, 0}} /* accept */,
@@ -1911,13 +1919,13 @@ const struct call capsicum_calls[] = {
 	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list110, 1}} /* ppoll */,
 	{list111, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pread64 */,
 	{list111, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* preadv */,
-	{list114, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* preadv2 */,
+	{list116, 3, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* preadv2 */,
 	{list51, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* process_madvise */,
 	{list51, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* process_mrelease */,
-	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list116, 1}} /* pselect6 */,
+	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list118, 1}} /* pselect6 */,
 	{list26, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pwrite64 */,
 	{list26, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pwritev */,
-	{list121, 3, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pwritev2 */,
+	{list123, 4, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* pwritev2 */,
 	{list51, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* quotactl_fd */,
 	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* read */,
 	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* readahead */,
@@ -1929,29 +1937,29 @@ const struct call capsicum_calls[] = {
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* removexattrat */,
 	{0, 0, 0, {list86, 2}, {list88, 2}, {0, 0}, {0, 0}, {0, 0}} /* renameat */,
 	{0, 0, 0, {list86, 2}, {list88, 2}, {0, 0}, {0, 0}, {0, 0}} /* renameat2 */,
-	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list116, 1}} /* select */,
-	{list122, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sendfile */,
+	{0, 0, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {list118, 1}} /* select */,
+	{list124, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sendfile */,
 	{list102, 1, 0, {0, 0}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* sendmmsg */,
 	{list102, 1, 0, {0, 0}, {0, 0}, {0, 0}, {list6, 1}, {0, 0}} /* sendmsg */,
-	{list124, 2, 0, {list125, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sendto */,
+	{list126, 2, 0, {list127, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sendto */,
 	{list51, 1, 1, {list5, 1}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* setns */,
-	{list126, 1, 0, {list129, 4}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* setsockopt */,
+	{list128, 1, 0, {list131, 4}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* setsockopt */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* setxattrat */,
-	{list130, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* shutdown */,
+	{list132, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* shutdown */,
 	{list102, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* signalfd */,
 	{list102, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* signalfd4 */,
 	{list20, 4, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* splice */,
 	{list103, 1, 0, {list25, 1}, {list57, 1}, {0, 0}, {0, 0}, {0, 0}} /* statx */,
-	{0, 0, 0, {list132, 1}, {list134, 1}, {0, 0}, {0, 0}, {0, 0}} /* symlinkat */,
-	{list135, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sync_file_range */,
+	{0, 0, 0, {list134, 1}, {list136, 1}, {0, 0}, {0, 0}, {0, 0}} /* symlinkat */,
+	{list137, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* sync_file_range */,
 	{list42, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* syncfs */,
-	{list136, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* tee */,
+	{list138, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* tee */,
 	{list58, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* timerfd_gettime */,
-	{list137, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* timerfd_settime */,
+	{list139, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* timerfd_settime */,
 	{0, 0, 0, {list25, 1}, {list3, 1}, {0, 0}, {0, 0}, {0, 0}} /* unlinkat */,
 	{list55, 1, 0, {list25, 1}, {list57, 1}, {0, 0}, {0, 0}, {0, 0}} /* utimensat */,
-	{list138, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* vmsplice */,
-	{list140, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* waitid */,
+	{list140, 2, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* vmsplice */,
+	{list142, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* waitid */,
 	{list102, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* write */,
 	{list102, 1, 0, {0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}} /* writev */,
 };

@@ -73,6 +73,12 @@ const (
 	ioctlClone = 0x40049409 // FICLONE: the third argument is the source
 )
 
+// movingFlags are the flags of preadv2 and pwritev2 that may change the place that is read
+// or written: all but those known not to. RWF_NOAPPEND does: where everything is written at
+// the end (O_APPEND), it writes at the offset instead, also the file's own.
+const movingFlags = math.MaxUint32 &^ (unix.RWF_HIPRI | unix.RWF_DSYNC | unix.RWF_SYNC | unix.RWF_NOWAIT | unix.RWF_APPEND |
+	unix.RWF_ATOMIC | unix.RWF_DONTCACHE | unix.RWF_NOSIGNAL)
+
 // groups is the one table of what a filter knows of descriptors. Names beneath a
 // directory are not in it: an absolute one makes no use of the descriptor, and
 // what the name is no register shows.
@@ -85,10 +91,12 @@ func groups() []group {
 		{"pwrite64 pwritev fallocate", []need{asks(0, rights.Pwrite)}},
 		{"preadv2", []need{
 			asks(0, rights.Read),
+			asks(0, rights.Seek).where(hasAny(5, movingFlags)),
 			asks(0, rights.Seek).where(notOffset(3)),
 		}},
 		{"pwritev2", []need{
 			asks(0, rights.Write),
+			asks(0, rights.Seek).where(hasAny(5, movingFlags)),
 			asks(0, rights.Seek).where(hasNone(5, unix.RWF_APPEND), notOffset(3)),
 			asks(0, rights.Fsync).where(hasAny(5, unix.RWF_SYNC|unix.RWF_DSYNC)),
 		}},

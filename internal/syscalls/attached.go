@@ -143,7 +143,9 @@ func attachedGroups() []group {
 		{names: "sendto", rules: sendtoRules()},
 		{names: "mmap", rules: mmapRules()},
 		{names: "epoll_wait epoll_pwait epoll_pwait2", rules: onNumber(0, 0)},
-		{names: "preadv2 pwritev2 fstat fchmod fchown ftruncate fallocate flock ioctl fsync fdatasync syncfs sync_file_range fsetxattr " +
+		{names: "preadv2 pwritev2", rules: []Rule{ask(asksFD + "; RWF_NOAPPEND, which writes before the end of a file that is only " +
+			"appended to, and flags that are not known need CAP_SEEK, at the file's own offset too").mayContinue(continueFD)}},
+		{names: "fstat fchmod fchown ftruncate fallocate flock ioctl fsync fdatasync syncfs sync_file_range fsetxattr " +
 			"fgetxattr flistxattr fremovexattr fstatfs readahead cachestat listen shutdown getsockname getpeername getsockopt " +
 			"setsockopt bind connect timerfd_settime timerfd_gettime inotify_add_watch inotify_rm_watch mq_timedsend mq_timedreceive " +
 			"mq_notify mq_getsetattr pidfd_send_signal fchdir vmsplice setns fanotify_mark process_madvise process_mrelease sendfile tee splice copy_file_range epoll_ctl " +

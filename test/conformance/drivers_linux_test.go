@@ -86,6 +86,16 @@ func systemDrivers() []driver {
 
 func vectorDrivers() []driver {
 	minusOne := ^uintptr(0)
+	const moves = "RWF_NOAPPEND, or a flag that is not known to leave the offset alone"
+	lacking := success.or(is(unix.EOPNOTSUPP)) // the kernel may not have the flag
+	appended := func(flags uintptr) func(*T) call {
+		return func(t *T) call {
+			fd := t.file()
+			_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND)
+			stop("append", err)
+			return onFD(fd, func(fd int) error { return try(unix.SYS_PWRITEV2, uintptr(fd), iovec(4), 1, minusOne, minusOne, flags) })
+		}
+	}
 	vector := func(nr uintptr, rest ...uintptr) func(*T) call {
 		return onFile(func(fd int) error { return try(nr, append([]uintptr{uintptr(fd), iovec(4), 1}, rest...)...) })
 	}
@@ -98,10 +108,15 @@ func vectorDrivers() []driver {
 		{op: "pwrite64", make: onFile(func(fd int) error { _, err := unix.Pwrite(fd, make([]byte, 4), 9); return err })},
 		{op: "preadv2", form: "at the offset", make: vector(unix.SYS_PREADV2, minusOne, minusOne, 0)},
 		{op: "preadv2", form: "at an offset", when: []string{"the offset is not -1"}, make: vector(unix.SYS_PREADV2, 1, 0, 0)},
+		{op: "preadv2", form: "with a new flag", when: []string{moves}, want: &lacking,
+			make: vector(unix.SYS_PREADV2, minusOne, minusOne, 1<<30)},
 		{op: "pwritev2", form: "at the offset", make: vector(unix.SYS_PWRITEV2, minusOne, minusOne, 0)},
 		{op: "pwritev2", form: "at an offset", when: []string{"the offset is not -1 and RWF_APPEND is not set"},
 			make: vector(unix.SYS_PWRITEV2, 1, 0, 0)},
 		{op: "pwritev2", form: "to append", make: vector(unix.SYS_PWRITEV2, 1, 0, unix.RWF_APPEND)},
+		{op: "pwritev2", form: "at the end", make: appended(0)},
+		{op: "pwritev2", form: "before the end", when: []string{moves}, want: &lacking, make: appended(unix.RWF_NOAPPEND)},
+		{op: "pwritev2", form: "with a new flag", when: []string{moves}, want: &lacking, make: appended(1 << 30)},
 		{op: "pwritev2", form: "in sync", when: []string{"RWF_SYNC or RWF_DSYNC"},
 			make: vector(unix.SYS_PWRITEV2, minusOne, minusOne, unix.RWF_DSYNC)},
 		{op: "getdents64", make: onDirAsFD(func(fd int) error { _, err := unix.Getdents(fd, make([]byte, 1024)); return err })},
