@@ -3,9 +3,13 @@
  * or a file system. They are confined all the same. Each combination is tried.
  */
 #define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "check.h"
@@ -91,6 +95,40 @@ static void one(int how, int nofile)
 	_exit(0);
 }
 
+/* Makes a process with the same descriptors. */
+static long sharer(void)
+{
+	long pid = syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
+	if (pid == 0)
+		_exit(0);
+	return pid;
+}
+
+/* What children inherit, or would not hear of. */
+static void relatives(void)
+{
+	int s[2], fd, status;
+	pid_t pid = fork();
+	SUCCEEDS(pid);
+	if (pid > 0) {
+		CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+		return;
+	}
+	SUCCEEDS(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	SUCCEEDS(fd = scratch());
+	SUCCEEDS(fcntl(fd, F_SETFL, O_APPEND));
+	set_limit(RLIMIT_NOFILE, 0);
+	SUCCEEDS(cap_enter());
+	FAILS(fcntl(s[0], F_SETOWN, getpid()), ECAPMODE);
+	SUCCEEDS(fcntl(s[0], F_SETOWN, 0));
+	FAILS(sharer(), ENOTCAPABLE);
+	struct iovec word = {"x", 1};
+	SUCCEEDS(limit(fd, CAP_WRITE, 0ULL));
+	CHECK(syscall(SYS_pwritev2, fd, &word, 1, -1L, -1L, 0) == 1);
+	FAILS(syscall(SYS_pwritev2, fd, &word, 1, -1L, -1L, 0x20 /* RWF_NOAPPEND */), ENOTCAPABLE);
+	_exit(0);
+}
+
 static void combinations(void)
 {
 	int root = geteuid() == 0, tried = 0;
@@ -116,5 +154,5 @@ static void combinations(void)
 }
 
 const struct test_case crippled_cases[] = {
-	{"crippled", combinations}, {NULL, NULL},
+	{"crippled", combinations}, {"relatives of the crippled", relatives}, {NULL, NULL},
 };

@@ -217,7 +217,7 @@ func processGroups() []modeGroup {
 		{"unshare", "a new namespace is full of global names", []clause{ecapmode(hasAny(0, newNamespaces))}, nil},
 		// A sibling is a child of whoever started the process: it hears of its end, and may
 		// take it for one of its own.
-		{"clone", "so is it; and a sibling is another's child", []clause{ecapmode(hasAny(0, newNamespaces|unix.CLONE_PARENT))}, nil},
+		{"clone", "so is it; and a sibling is another's child", []clause{ecapmode(hasAny(0, newNamespaces|unix.CLONE_PARENT))}, sharers},
 		{"clone3", "its flags are in memory; libraries then use clone, as before Linux 5.3", []clause{{nil, unix.ENOSYS}}, nil},
 		{"setns", "", always, nil},
 		{"kill rt_sigqueueinfo rt_tgsigqueueinfo", "only the process itself", nil, always},

@@ -216,6 +216,9 @@ var modeCases = []struct {
 	{"clone", [6]uint64{high | unix.CLONE_PARENT | unix.CLONE_VM | 17}, eC, eC},
 	{"clone", [6]uint64{unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_THREAD | unix.CLONE_SYSVSEM |
 		unix.CLONE_SETTLS | unix.CLONE_PARENT_SETTID | unix.CLONE_CHILD_CLEARTID}, 0, 0}, // pthread_create
+	{"clone", [6]uint64{unix.CLONE_FILES | 17}, 0, eN},
+	{"clone", [6]uint64{high | unix.CLONE_FILES | unix.CLONE_VM | unix.CLONE_VFORK | 17}, 0, eN},
+	{"clone", [6]uint64{unix.CLONE_FILES | unix.CLONE_PARENT | 17}, eC, eC},
 	{"clone3", [6]uint64{ptr, 88}, unix.ENOSYS, unix.ENOSYS},
 	{"unshare", [6]uint64{unix.CLONE_FILES}, 0, 0},
 	{"unshare", [6]uint64{unix.CLONE_NEWNET}, eC, eC},

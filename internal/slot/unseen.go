@@ -43,6 +43,11 @@ var handingOn = []uint64{
 // kernel keep one.
 func HandsOn(command uint32) bool { return slices.Contains(handingOn, uint64(command&ioctlNumber)) }
 
+// sharers refuses to make a process that shares the descriptor table. A filter is put on
+// the threads of one process, so that a limit would not bind the other, nor what the two
+// then do through the one table. Limits may follow capability mode, which refuses it, too.
+var sharers = []clause{notcapable(hasAny(0, unix.CLONE_FILES), hasNone(0, unix.CLONE_THREAD))}
+
 // unseenGroups lists what reaches any descriptor through memory, in or out of
 // capability mode. It is refused from the first limit on where nobody can look.
 func unseenGroups() []modeGroup {
@@ -54,9 +59,7 @@ func unseenGroups() []modeGroup {
 		{"ioctl", "names descriptors in memory", []clause{
 			notcapable(test{arg: 1, op: in, mask: ioctlNumber, values: handingOn}),
 		}, nil},
-		{"clone", "a process with the same table would not hear of later limits", []clause{
-			notcapable(hasAny(0, unix.CLONE_FILES), hasNone(0, unix.CLONE_THREAD)),
-		}, nil},
+		{"clone", "a process with the same table would not hear of later limits", sharers, nil},
 		{"clone3", "its flags are in memory; libraries then use clone", []clause{{nil, unix.ENOSYS}}, nil},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -66,6 +67,7 @@ func limitCase(c *check) {
 		}
 		c.is(name+" after", call(), want)
 	}
+	c.is("a process that shares the table", sharing(), eN)
 	if s, err = Rights(fd); err != nil || s != have {
 		c.failf("rights: %v, %v", s, err)
 	}
@@ -247,6 +249,7 @@ func enterCase(c *check) {
 	c.is("dial before", dial(), nil)
 	c.is("open before", open(), nil)
 	c.is("exec before", run(), unix.ENOENT)
+	c.is("exec of who shares the table, before", sharing(), unix.ENOENT)
 	in, err := Mode()
 	if err != nil || in {
 		c.failf("in the mode before: %v, %v", in, err)
@@ -259,6 +262,7 @@ func enterCase(c *check) {
 	c.is("dial", dial(), eC)
 	c.is("open", open(), eC)
 	c.is("exec", run(), eC)
+	c.is("a process that shares the table", sharing(), eN)
 	c.is("signal to the parent", parent(), eC)
 	c.is("signal to itself, whose number is also that of a child's parent", unix.Kill(os.Getpid(), 0), eC)
 	c.is("chdir", unix.Chdir("/"), eC)
@@ -274,6 +278,15 @@ func enterCase(c *check) {
 	c.is("enter again", Enter(), nil)
 	c.is("setrlimit", unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: 600, Max: 600}), nil)
 	c.is("setrlimit of core files", unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}), eC)
+}
+
+// sharing starts a process that shares the descriptor table, and would execute nothing.
+func sharing() error {
+	_, err := syscall.ForkExec("/nonexistent", nil, &syscall.ProcAttr{
+		Files: []uintptr{0, 1, 2}, // it would close them for both
+		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_FILES},
+	})
+	return err
 }
 
 // afterwardsCase limits in capability mode: ECAPMODE stays the answer.

@@ -136,6 +136,20 @@ func forkCases() []Case {
 				return all(err, wait(pid))
 			}
 		}},
+		{Name: "inheritance/clone with CLONE_FILES in capability mode: a later limit is both's, or fails", In: entered,
+			Want: notCapable.or(is(unix.EBUSY)), Static: &notCapable, Make: func(t *T) func() error {
+				fd := t.file()
+				return func() error {
+					var p [2]int
+					stop("pipe", unix.Pipe2(p[:], unix.O_CLOEXEC))
+					pid, err := start(unix.CLONE_FILES, 0, script{steps: []step{reads(p[0]), writes(fd)}})
+					stop("clone", err)
+					limited := lib.LimitFD(fd, rights.Read)
+					_, err = unix.Write(p[1], []byte("go!!"))
+					written := wait(pid)
+					return all(err, limited, written)
+				}
+			}},
 		{Name: "inheritance/fork during a limit", In: alone, Want: success, Make: forkDuringLimit},
 		limited("fork: limits before it are the child's", notCapable, func(fd int) error {
 			limit(fd)
