@@ -24,7 +24,7 @@ func (w *Warden) copyAnswers() []answer {
 			case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC:
 				return c.duplicate(c.Int(2), c.Int(1) == unix.F_DUPFD_CLOEXEC)
 			case unix.F_SETOWN:
-				if to := c.Int(2); c.p.table.Mode() && to != 0 && int(to) != c.p.pid {
+				if to := c.Int(2); c.p.table.Mode() && to != 0 && !c.isSelf(to) {
 					return supervisor.Errno(eCapMode)
 				}
 			case fSetOwnEx: // whom, is in memory

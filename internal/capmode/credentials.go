@@ -37,10 +37,7 @@ func capabilitiesOf(c *call) supervisor.Result {
 	if raw, err = c.Bytes(c.Arg(0)+4, 4); err != nil {
 		return fail(err)
 	}
-	if who := int32(binary.NativeEndian.Uint32(raw)); who != 0 {
-		header.Pid = who
-	}
-	sets, err := c.ownCapabilities(&header)
+	sets, err := c.ownCapabilities(header, int32(binary.NativeEndian.Uint32(raw)))
 	if err != nil {
 		return fail(err)
 	}
@@ -51,20 +48,28 @@ func capabilitiesOf(c *call) supervisor.Result {
 	return fail(c.Write(room, out))
 }
 
-// ownCapabilities returns the capabilities of the thread that header names, one of the
-// caller's process.
-func (c *call) ownCapabilities(header *unix.CapUserHeader) ([]unix.CapUserData, error) {
-	if header.Pid < 0 {
+// ownCapabilities returns the capabilities of the thread that the caller knows as who, one
+// of its process; 0 is the one that calls, which header names.
+func (c *call) ownCapabilities(header unix.CapUserHeader, who int32) ([]unix.CapUserData, error) {
+	if who < 0 {
 		return nil, unix.EINVAL
 	}
+	var sets [2]unix.CapUserData
+	if who == 0 {
+		err := unix.Capget(&header, &sets[0])
+		if gone := c.Check(); gone != nil {
+			return nil, gone
+		}
+		return sets[:], err
+	}
 	// Before the look and after: in between the number would have to change hands twice.
-	pid := int(header.Pid)
-	if !c.ownThread(pid) {
+	tid, ok := c.thread(who)
+	if !ok {
 		return nil, eCapMode
 	}
-	var sets [2]unix.CapUserData
-	err := unix.Capget(header, &sets[0])
-	if !c.ownThread(pid) {
+	header.Pid = int32(tid)
+	err := unix.Capget(&header, &sets[0])
+	if again, ok := c.thread(who); !ok || again != tid {
 		return nil, eCapMode
 	}
 	return sets[:], err

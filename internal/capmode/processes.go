@@ -1,8 +1,6 @@
 package capmode
 
 import (
-	"strconv"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/capsicum-go/capsicum/internal/filecaps"
@@ -30,7 +28,7 @@ const whoAsks = "only registers were looked at, and who asks"
 
 // onSelf lets a process in capability mode act only on itself.
 func onSelf(c *call) supervisor.Result {
-	if c.p.table.Mode() && int(c.Int(0)) != c.p.pid {
+	if c.p.table.Mode() && !c.isSelf(c.Int(0)) {
 		return supervisor.Errno(eCapMode)
 	}
 	return supervisor.Continue(whoAsks)
@@ -38,8 +36,10 @@ func onSelf(c *call) supervisor.Result {
 
 // onOwnThread lets a process in capability mode act only on its own threads.
 func onOwnThread(c *call) supervisor.Result {
-	if c.p.table.Mode() && !c.ownThread(int(c.Int(0))) {
-		return supervisor.Errno(eCapMode)
+	if c.p.table.Mode() {
+		if _, ok := c.thread(c.Int(0)); !ok {
+			return supervisor.Errno(eCapMode)
+		}
 	}
 	return supervisor.Continue(whoAsks)
 }
@@ -51,14 +51,6 @@ func onSupervisor(c *call) supervisor.Result {
 		return supervisor.Errno(eCapMode)
 	}
 	return supervisor.Continue(whoAsks)
-}
-
-func (c *call) ownThread(tid int) bool {
-	if tid <= 0 {
-		return false
-	}
-	_, err := c.ReadProc(strconv.Itoa(c.p.pid) + "/task/" + strconv.Itoa(tid) + "/stat")
-	return err == nil
 }
 
 // executeAt is fexecve and its relatives. In capability mode what is executed is

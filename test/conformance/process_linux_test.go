@@ -141,6 +141,7 @@ func systemProcessCases() []Case {
 		childOwner("F_SETOWN to its parent", unix.SYS_GETPPID, capMode),
 		childOwner("F_SETOWN to itself", unix.SYS_GETPID, success).expect(success, capMode),
 	}
+	cases = append(cases, namespaceCases()...)
 	return append(cases, execModeCases()...)
 }
 
