@@ -32,22 +32,28 @@ func (w *Warden) nameAnswers() []answer {
 // nameCalls are the calls with one name that make no descriptor.
 func nameCalls() map[string]nameCall {
 	return map[string]nameCall{
-		"newfstatat": {0, 1, 3, true, false, needing(rights.Fstatat), statAt},
-		"statx":      {0, 1, 2, true, false, needing(rights.Fstatat), statxAt},
-		"faccessat":  {0, 1, -1, false, false, needing(rights.Fstatat), accessAt},
-		"faccessat2": {0, 1, 3, true, false, needing(rights.Fstatat), accessAt},
-		"readlinkat": {0, 1, -1, false, false, needing(rights.Lookup), readlinkAt},
-		"fchmodat":   {0, 1, -1, false, false, needing(rights.Fchmodat), chmodAt},
-		"fchmodat2":  {0, 1, 3, true, false, needing(rights.Fchmodat), chmodAt},
-		"fchownat":   {0, 1, 4, true, false, needing(rights.Fchownat), chownAt},
-		"utimensat":  {0, 1, 3, true, true, needing(rights.Futimesat), utimesAt(supervisor.Timespecs)},
-		"futimesat":  {0, 1, -1, false, true, needing(rights.Futimesat), utimesAt(supervisor.Timevals)},
-		"mkdirat":    {0, 1, -1, false, false, needing(rights.Mkdirat), mkdirAt},
-		"mknodat":    {0, 1, -1, false, false, mknodNeeds, mknodAt},
-		"symlinkat":  {1, 2, -1, false, false, needing(rights.Symlinkat), symlinkAt},
-		"unlinkat":   {0, 1, -1, false, false, needing(rights.Unlinkat), unlinkAt},
+		"newfstatat": {0, 1, atFlags{3, statFlags}, orNull, needing(rights.Fstatat), statAt},
+		"statx":      {0, 1, atFlags{2, statFlags}, orNull, needing(rights.Fstatat), statxAt},
+		"faccessat":  {0, 1, flagless, named, needing(rights.Fstatat), accessAt},
+		"faccessat2": {0, 1, atFlags{3, linkFlags | unix.AT_EACCESS}, named, needing(rights.Fstatat), accessAt},
+		"readlinkat": {0, 1, flagless, named, needing(rights.Lookup), readlinkAt},
+		"fchmodat":   {0, 1, flagless, named, needing(rights.Fchmodat), chmodAt},
+		"fchmodat2":  {0, 1, atFlags{3, linkFlags}, named, needing(rights.Fchmodat), chmodAt},
+		"fchownat":   {0, 1, atFlags{4, linkFlags}, named, needing(rights.Fchownat), chownAt},
+		"utimensat":  {0, 1, atFlags{3, linkFlags}, onlyNull, needing(rights.Futimesat), utimesAt(supervisor.Timespecs)},
+		"futimesat":  {0, 1, flagless, onlyNull, needing(rights.Futimesat), utimesAt(supervisor.Timevals)},
+		"mkdirat":    {0, 1, flagless, named, needing(rights.Mkdirat), mkdirAt},
+		"mknodat":    {0, 1, flagless, named, mknodNeeds, mknodAt},
+		"symlinkat":  {1, 2, flagless, named, needing(rights.Symlinkat), symlinkAt},
+		"unlinkat":   {0, 1, atFlags{2, unix.AT_REMOVEDIR}, named, needing(rights.Unlinkat), unlinkAt},
 	}
 }
+
+// What most calls take of AT_ flags, and those that tell about files.
+const (
+	linkFlags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_EMPTY_PATH
+	statFlags = linkFlags | unix.AT_NO_AUTOMOUNT | statxSync
+)
 
 // onlyGlobal is for calls that are not carried out here: newer than what callers
 // can rely on, or none of capability mode's.
@@ -68,19 +74,23 @@ func onlyGlobal(c *call) supervisor.Result {
 	return c.goOn(only(c.Fd(0)), "outside capability mode, beneath a directory that is not limited, nothing is refused")
 }
 
-// handleAt turns a name into a handle, outside capability mode.
+const handleFID = 0x200 // AT_HANDLE_FID
+
+// handleAt turns a name into a handle, outside capability mode. Of the flags that came after
+// Linux 6.5 it takes the one that changes nothing about the arguments.
 func handleAt(c *call) supervisor.Result {
 	if c.p.table.Mode() {
 		return supervisor.Errno(eCapMode)
 	}
 	const flags = 4
-	n := nameCall{dir: 0, name: 1, flags: flags, empty: true, need: needing(rights.Fstatat), do: func(c *call, p *place, name string) (int64, error) {
+	known := atFlags{flags, unix.AT_SYMLINK_FOLLOW | unix.AT_EMPTY_PATH | handleFID}
+	n := nameCall{dir: 0, name: 1, flags: known, need: needing(rights.Fstatat), do: func(c *call, p *place, name string) (int64, error) {
 		f, done, err := target(c, p, name, c.flag(flags, unix.AT_SYMLINK_FOLLOW))
 		if err != nil {
 			return 0, err
 		}
 		defer done()
-		h, mount, err := unix.NameToHandleAt(f.Int(), "", unix.AT_EMPTY_PATH)
+		h, mount, err := unix.NameToHandleAt(f.Int(), "", unix.AT_EMPTY_PATH|int(c.Int(flags))&handleFID)
 		if err != nil {
 			return 0, err
 		}
@@ -239,13 +249,18 @@ func chownAt(c *call, p *place, name string) (int64, error) {
 	})
 }
 
-// utimesAt sets times, which read copies. A null name means the descriptor itself,
-// without any flag.
+// utimesAt sets times, which read copies. A null name means the descriptor itself, which
+// the kernel then takes as futimens does: not without access.
 func utimesAt(read func(*supervisor.Call, uint64) ([]unix.Timespec, error)) func(*call, *place, string) (int64, error) {
 	return func(c *call, p *place, name string) (int64, error) {
 		times, err := read(c.Call, c.Arg(2))
 		if err != nil {
 			return 0, err
+		}
+		if c.Arg(1) == 0 {
+			if mode, err := unix.FcntlInt(uintptr(p.Int()), unix.F_GETFL, 0); err != nil || mode&unix.O_PATH != 0 {
+				return 0, unix.EBADF
+			}
 		}
 		follow := c.Name == "futimesat" || !c.flag(3, unix.AT_SYMLINK_NOFOLLOW)
 		f, done, err := target(c, p, name, follow)

@@ -18,10 +18,10 @@ var refusedInRun = []string{"io_submit", "F_SETLEASE", "fanotify_mark", "mq_", "
 // refusedUnder are what one engine refuses beside that. Under that of namespaces the
 // links of a process in /proc lead nowhere for the supervisor, and say so with
 // Landlock's errno; under the other there is no pid namespace, and another process is
-// nobody's in any mode.
+// nobody's in any mode; and what is opened with O_PATH is open for reading.
 var refusedUnder = map[string][]string{
 	"namespaces": {"magic link"},
-	"landlock":   {"name_to_handle_at", "prlimit of another", "sched_setaffinity of another"},
+	"landlock":   {"name_to_handle_at", "prlimit of another", "sched_setaffinity of another", "of an O_PATH descriptor with a null pointer"},
 }
 
 // exactUnder are inexact cases that are met under one engine: under that of Landlock what
