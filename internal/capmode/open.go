@@ -170,6 +170,9 @@ func linkAt(c *call) supervisor.Result {
 		if flags&^(unix.AT_SYMLINK_FOLLOW|unix.AT_EMPTY_PATH) != 0 {
 			return unix.EINVAL
 		}
+		if oldname == "" && flags&unix.AT_EMPTY_PATH != 0 {
+			return to.in(c, newname, from.linkItself)
+		}
 		f, err := from.object(c, oldname, flags&unix.AT_SYMLINK_FOLLOW != 0)
 		if err != nil {
 			return err
@@ -227,7 +230,7 @@ func (c *call) twoNames(oldNeed, newNeed func(*call) rights.Set, do func(from, t
 	if err != nil {
 		return fail(err)
 	}
-	from, err := c.start(c.Fd(0), oldname, oldNeed(c))
+	from, err := c.startOld(oldname, oldNeed(c))
 	if err != nil {
 		return fail(err)
 	}

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -115,4 +116,45 @@ func flagCases() []Case {
 		}})
 	}
 	return cases
+}
+
+// linkCases are of linkat of a descriptor itself, in capability mode.
+func linkCases() []Case {
+	in := func(name string, w Want, link func(dir int) error) Case {
+		return Case{Name: "lookup/linkat of " + name, In: entered, Want: w, Static: ptr(w.or(refused)), Make: func(t *T) func() error {
+			dir, _ := t.folder()
+			return func() error { return link(dir) }
+		}}
+	}
+	open := func(dir int, name string, flags int) int {
+		fd, err := unix.Openat(dir, name, flags|unix.O_CLOEXEC, 0o600)
+		stop("open", err)
+		return fd
+	}
+	itself := func(fd, dir int) error { return unix.Linkat(fd, "", dir, "new", unix.AT_EMPTY_PATH) }
+	// Root may give everything a name.
+	unlessRoot := is(unix.ENOENT)
+	if os.Geteuid() == 0 {
+		unlessRoot = success
+	}
+	return []Case{
+		in("a file without a name", success, func(dir int) error {
+			fd := open(dir, ".", unix.O_TMPFILE|unix.O_RDWR)
+			return all(itself(fd, dir), openAt(dir, "new", unix.O_RDONLY))
+		}),
+		in("a file without a name, to where there is something", is(unix.EEXIST), func(dir int) error {
+			return unix.Linkat(open(dir, ".", unix.O_TMPFILE|unix.O_RDWR), "", dir, "file", unix.AT_EMPTY_PATH)
+		}),
+		in("a file without a name, with no right to", notCapable, func(dir int) error {
+			fd := open(dir, ".", unix.O_TMPFILE|unix.O_RDWR)
+			limitSet(fd, allBut(rights.LinkatSource))
+			return itself(fd, dir)
+		}),
+		in("a file without a name, without the flag", is(unix.ENOENT), func(dir int) error {
+			return unix.Linkat(open(dir, ".", unix.O_TMPFILE|unix.O_RDWR), "", dir, "new", 0)
+		}),
+		in("a file that has a name", unlessRoot, func(dir int) error { return itself(open(dir, "file", unix.O_RDWR), dir) }),
+		in("a file that is not to be read", unlessRoot, func(dir int) error { return itself(open(dir, ".", unix.O_TMPFILE|unix.O_WRONLY), dir) }),
+		in("a directory", is(unix.ENOENT, unix.EPERM), func(dir int) error { return itself(dir, dir) }),
+	}
 }

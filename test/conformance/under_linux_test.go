@@ -12,8 +12,9 @@ import (
 
 // refusedInRun are what a run of the command refuses to everybody, so that cases about
 // it come to nothing: asynchronous calls, leases, marks on file systems, mounts, message queues
-// by name.
-var refusedInRun = []string{"io_submit", "F_SETLEASE", "fanotify_mark", "mq_", "mounts:"}
+// by name, and a name for who has opened a file: there it is opened and named with different
+// credentials.
+var refusedInRun = []string{"io_submit", "F_SETLEASE", "fanotify_mark", "mq_", "mounts:", "linkat of a file without a name"}
 
 // refusedUnder are what one engine refuses beside that. Under that of namespaces the
 // links of a process in /proc lead nowhere for the supervisor, and say so with
