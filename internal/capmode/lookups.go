@@ -36,7 +36,7 @@ func nameCalls() map[string]nameCall {
 		"statx":      {0, 1, atFlags{2, statFlags}, orNull, needing(rights.Fstatat), statxAt},
 		"faccessat":  {0, 1, flagless, named, needing(rights.Fstatat), accessAt},
 		"faccessat2": {0, 1, atFlags{3, linkFlags | unix.AT_EACCESS}, named, needing(rights.Fstatat), accessAt},
-		"readlinkat": {0, 1, flagless, named, needing(rights.Lookup), readlinkAt},
+		"readlinkat": {0, 1, flagless, onlyEmpty, needing(rights.Lookup), readlinkAt},
 		"fchmodat":   {0, 1, flagless, named, needing(rights.Fchmodat), chmodAt},
 		"fchmodat2":  {0, 1, atFlags{3, linkFlags}, named, needing(rights.Fchmodat), chmodAt},
 		"fchownat":   {0, 1, atFlags{4, linkFlags}, named, needing(rights.Fchownat), chownAt},
@@ -194,18 +194,26 @@ func accessAt(c *call, p *place, name string) (int64, error) {
 	})
 }
 
+// readlinkAt tells what a link says. What is itself a link the descriptor leads to; those of
+// the proc file system, which mean whoever asks, are none here.
 func readlinkAt(c *call, p *place, name string) (int64, error) {
-	f, err := p.object(c, name, false)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
 	size := c.Int(3)
 	if size <= 0 {
 		return 0, unix.EINVAL
 	}
+	f, done := p.FD, func() {}
+	if name != "" {
+		found, err := p.object(c, name, false)
+		if err != nil {
+			return 0, err
+		}
+		f, done = found, func() { found.Close() }
+	} else if inProc(f) {
+		return 0, unix.ENOENT
+	}
+	defer done()
 	text, err := sys.Readlink(f.Int(), "")
-	if err == unix.ENOENT {
+	if err == unix.ENOENT && name != "" {
 		err = unix.EINVAL // the errno for an empty name of something that is no link
 	}
 	if err != nil {
@@ -213,6 +221,13 @@ func readlinkAt(c *call, p *place, name string) (int64, error) {
 	}
 	text = text[:min(len(text), int(size))]
 	return int64(len(text)), c.Write(c.Arg(2), []byte(text))
+}
+
+// inProc reports whether f is in the proc file system, or cannot be looked at.
+func inProc(f *sys.FD) bool {
+	var st unix.Statfs_t
+	err := sys.Retry(func() error { return unix.Fstatfs(f.Int(), &st) })
+	return err != nil || st.Type == unix.PROC_SUPER_MAGIC
 }
 
 // through runs do as the caller with a name that leads to f itself, for calls that
@@ -295,7 +310,11 @@ func symlinkAt(c *call, p *place, name string) (int64, error) {
 }
 
 func unlinkAt(c *call, p *place, name string) (int64, error) {
-	return 0, p.in(c, name, func(dir int, last string) error { return unix.Unlinkat(dir, last, int(c.Int(2))) })
+	err := p.in(c, name, func(dir int, last string) error { return unix.Unlinkat(dir, last, int(c.Int(2))) })
+	if err == unix.EINVAL && c.flag(2, unix.AT_REMOVEDIR) && endsInParent(name) {
+		err = unix.ENOTEMPTY // the errno for "..", which was followed
+	}
+	return 0, err
 }
 
 // in runs do, as the caller, with the directory and the last component of name.

@@ -12,7 +12,7 @@ import (
 type nameCall struct {
 	dir, name int // argument numbers
 	flags     atFlags
-	null      null
+	nameless  nameless
 	need      func(*call) rights.Set
 	do        func(c *call, p *place, name string) (int64, error)
 }
@@ -25,25 +25,29 @@ type atFlags struct {
 
 var flagless = atFlags{arg: -1}
 
-// null is what a null pointer is in place of a name. With AT_EMPTY_PATH, if the call takes
-// that, an empty name always is the descriptor itself.
-type null int
+// nameless is what means the descriptor itself, beside an empty name with AT_EMPTY_PATH,
+// if the call takes that flag.
+type nameless int
 
 const (
-	named    null = iota // no name
-	orNull               // the descriptor itself, with AT_EMPTY_PATH
-	onlyNull             // the descriptor itself, without any flag
+	named     nameless = iota // nothing
+	orNull                    // a null pointer, with AT_EMPTY_PATH
+	onlyNull                  // a null pointer, without any flag
+	onlyEmpty                 // an empty name, without any flag, if it is a link
 )
 
 // isItself reports whether the call is on the descriptor itself.
 func (n nameCall) isItself(c *call) (bool, error) {
 	none := c.Arg(n.name) == 0
 	switch {
-	case none && n.null == onlyNull:
+	case none && n.nameless == onlyNull:
 		return true, nil
+	case n.nameless == onlyEmpty:
+		name, err := c.Path(n.name)
+		return name == "", err
 	case n.flags.known&unix.AT_EMPTY_PATH == 0 || !c.flag(n.flags.arg, unix.AT_EMPTY_PATH):
 		return false, nil
-	case none && n.null == orNull:
+	case none && n.nameless == orNull:
 		return true, nil
 	}
 	name, err := c.Path(n.name)
@@ -57,7 +61,7 @@ func (n nameCall) flagged(c *call) error {
 		return nil
 	}
 	known := n.flags.known
-	if n.null == onlyNull && c.Arg(n.name) == 0 {
+	if n.nameless == onlyNull && c.Arg(n.name) == 0 {
 		known = 0
 	}
 	if uint32(c.Int(n.flags.arg))&^known != 0 {
@@ -103,8 +107,8 @@ func (n nameCall) answer(c *call) supervisor.Result {
 	return supervisor.Value(v)
 }
 
-// itself is a call on the descriptor itself. It is about no name, so capability
-// mode does not ask for the right to look up.
+// itself is a call on the descriptor itself. It is about no name, so the right to look up
+// is not asked for, but where there is no other.
 func (n nameCall) itself(c *call) supervisor.Result {
 	fd := c.Fd(n.dir)
 	if fd == unix.AT_FDCWD {
@@ -121,7 +125,9 @@ func (n nameCall) itself(c *call) supervisor.Result {
 	}
 	defer f.Close()
 	need := n.need(c)
-	need.Clear(rights.Lookup)
+	if n.nameless != onlyEmpty {
+		need.Clear(rights.Lookup)
+	}
 	if !caps.Rights.Contains(need) {
 		return supervisor.Errno(eNotCapable)
 	}

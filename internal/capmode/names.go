@@ -172,6 +172,12 @@ func (p *place) object(c *call, name string, follow bool) (*sys.FD, error) {
 	return p.reach(c, name, unix.O_NOFOLLOW)
 }
 
+// endsInParent reports whether the last component of name is "..".
+func endsInParent(name string) bool {
+	trimmed := strings.TrimRight(name, "/")
+	return trimmed[strings.LastIndexByte(trimmed, '/')+1:] == ".."
+}
+
 // parent opens the directory that the last component of name is in, and returns
 // that component, with the slashes that follow it.
 func (p *place) parent(c *call, name string) (*sys.FD, string, error) {
@@ -185,7 +191,7 @@ func (p *place) parent(c *call, name string) (*sys.FD, string, error) {
 	}
 	at := strings.LastIndexByte(trimmed, '/') + 1
 	dir, last := name[:at], name[at:]
-	if strings.TrimRight(last, "/") == ".." {
+	if endsInParent(name) {
 		// The kernel refuses to do anything to this name, but says so only of one that
 		// can be reached.
 		f, err := p.object(c, name, true)

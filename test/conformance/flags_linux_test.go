@@ -3,6 +3,8 @@ package conformance
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -157,4 +159,38 @@ func linkCases() []Case {
 		in("a file that is not to be read", unlessRoot, func(dir int) error { return itself(open(dir, ".", unix.O_TMPFILE|unix.O_WRONLY), dir) }),
 		in("a directory", is(unix.ENOENT, unix.EPERM), func(dir int) error { return itself(dir, dir) }),
 	}
+}
+
+// endCases are of names whose last component is special, and of links that are held.
+func endCases() []Case {
+	held := func(name string, w Want, r having, link func(path string) string) Case {
+		return Case{Name: "lookup/no name: readlinkat of " + name, In: entered, Want: w, Static: ptr(w.or(refused)), Make: func(t *T) func() error {
+			_, path := t.folder()
+			fd := t.open(link(path), unix.O_PATH|unix.O_NOFOLLOW)
+			return func() error {
+				if r != nil {
+					limit(fd, r...)
+				}
+				buf := make([]byte, 100)
+				n, err := unix.Readlinkat(fd, "", buf)
+				return all(err, same("text", string(buf[:max(n, 0)]), "sub/file"))
+			}
+		}}
+	}
+	near := func(path string) string { return path + "/near" }
+	cases := []Case{
+		held("a link", success, nil, near),
+		held("a link, with the right", success, having{rights.Lookup}, near),
+		held("a link, without the right", notCapable, having{rights.Read}, near),
+		held("no link", is(unix.ENOENT), nil, func(path string) string { return path + "/file" }),
+		held("who asks", is(unix.ENOENT), nil, func(string) string { return "/proc/self" }),
+	}
+	for name, want := range map[string]Want{"sub/..": is(unix.ENOTEMPTY), "sub/../": is(unix.ENOTEMPTY), "sub/.": is(unix.EINVAL), "no/..": is(unix.ENOENT)} {
+		cases = append(cases, Case{Name: "lookup/a directory removed by the name " + name, In: entered, Want: want, Static: ptr(want.or(refused)), Make: func(t *T) func() error {
+			dir, _ := t.folder()
+			return func() error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) }
+		}})
+	}
+	slices.SortFunc(cases, func(a, b Case) int { return strings.Compare(a.Name, b.Name) })
+	return cases
 }

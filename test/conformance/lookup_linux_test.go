@@ -21,6 +21,7 @@ func systemLookupCases() []Case {
 	cases = append(cases, namelessCases()...)
 	cases = append(cases, flagCases()...)
 	cases = append(cases, linkCases()...)
+	cases = append(cases, endCases()...)
 	cases = append(cases, mountCases()...)
 	return append(cases, []Case{
 		{Name: "lookup/openat2 from the working directory", In: entered, Want: capMode, Static: &refused, Make: func(*T) func() error {

@@ -22,7 +22,8 @@ var refusedInRun = []string{"io_submit", "F_SETLEASE", "fanotify_mark", "mq_", "
 // nobody's in any mode; and what is opened with O_PATH is open for reading.
 var refusedUnder = map[string][]string{
 	"namespaces": {"magic link"},
-	"landlock":   {"name_to_handle_at", "prlimit of another", "sched_setaffinity of another", "of an O_PATH descriptor with a null pointer"},
+	"landlock": {"name_to_handle_at", "prlimit of another", "sched_setaffinity of another", "of an O_PATH descriptor with a null pointer",
+		"no name: readlinkat"},
 }
 
 // exactUnder are inexact cases that are met under one engine: under that of Landlock what
