@@ -35,7 +35,7 @@ type Warden struct {
 	tables  *fdtable.Tables
 	tokens  tokens
 	filters filters
-	dead    *sys.FD      // what takes the place of a closed descriptor
+	dead    *sys.FD // what takes the place of a closed descriptor
 	deadID  fdtable.ID
 	serving atomic.Int32 // calls
 

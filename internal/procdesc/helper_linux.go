@@ -40,9 +40,9 @@ func (c *Child) help(child *script.Sequence, there int) (*helper, error) {
 	pid, end := script.NewValue(), script.ValueAt(&h.brings.fd)
 	s := &h.seq
 	s.Grow(20)
-	// The kernel collects the children of who ignores SIGCHLD, and how they ended is lost. The helper has its own
-	// actions.
-	s.Do("hear of the child", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), script.Struct(new(sigaction)), nil, 8)
+	// The kernel collects the children of who ignores SIGCHLD, and how they ended is lost. The
+	// helper has its own actions.
+	s.Do("hear of the child", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), script.Struct(new([4]uintptr)), nil, 8)
 	// What is waited for is the program's execution, which ends the use of our memory.
 	if c.clears {
 		s.CloneClear("fork", unix.CLONE_VM|unix.CLONE_VFORK, unix.SIGCHLD, child, pid)
@@ -64,25 +64,6 @@ func (c *Child) help(child *script.Sequence, there int) (*helper, error) {
 	s.Do("wait", unix.SYS_WAIT4, pid, nil, unix.WALL, nil)
 	s.Do("end", unix.SYS_EXIT_GROUP, 0)
 	return h, nil
-}
-
-// sigaction is the kernel's struct, the same on amd64 and arm64. The zero value is the default.
-type sigaction struct {
-	handler, flags, restorer uintptr
-	mask                     uint64
-}
-
-const ignoreAction = 1 // SIG_IGN
-
-// ignoresChildren reports whether this process ignores SIGCHLD. What it starts does too then, as any program that
-// is executed, although the helper in between does not.
-func ignoresChildren() (bool, error) {
-	var act sigaction
-	_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), 0, uintptr(unsafe.Pointer(&act)), 8, 0, 0)
-	if e != 0 {
-		return false, fmt.Errorf("read action of SIGCHLD: %w", e)
-	}
-	return act.handler == ignoreAction, nil
 }
 
 // tidy closes everything but there. A supervisor does not let numbers be closed

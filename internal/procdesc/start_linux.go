@@ -229,12 +229,13 @@ func (c *Child) become(s *script.Sequence) error {
 	if err := restore(); err != nil {
 		return err
 	}
-	ignores, err := ignoresChildren()
+	// Whoever ignores SIGCHLD starts programs that do, too, but for the helper in between.
+	ignores, err := sys.Ignores(unix.SIGCHLD)
 	if err != nil {
 		return err
 	}
 	if ignores {
-		s.Do("ignore children", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), script.Struct(&sigaction{handler: ignoreAction}), nil, 8)
+		s.Do("ignore children", unix.SYS_RT_SIGACTION, int(unix.SIGCHLD), script.Struct(&[4]uintptr{1}), nil, 8) // SIG_IGN
 	}
 	args, env := script.Strings(c.Args), script.Strings(c.Env)
 	if c.Program != nil {

@@ -52,6 +52,15 @@ func InstallInterrupt() error {
 	return nil
 }
 
+// Ignores reports whether this process ignores sig.
+func Ignores(sig unix.Signal) (bool, error) {
+	var act sigaction
+	if err := rtSigaction(sig, nil, &act); err != nil {
+		return false, fmt.Errorf("read action of signal %d: %w", sig, err)
+	}
+	return act.handler == 1, nil // SIG_IGN
+}
+
 func rtSigaction(sig unix.Signal, set, old *sigaction) error {
 	_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig),
 		uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), unsafe.Sizeof(sigset(0)), 0, 0)

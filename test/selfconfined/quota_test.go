@@ -81,7 +81,7 @@ func besideFault(a *attacker) error {
 	child.Do("copy", unix.SYS_DUP, limited)
 	child.Do("end", unix.SYS_EXIT_GROUP, 0)
 	parent.Clone("fork", unix.CLONE_VM|uintptr(unix.SIGCHLD), &child, script.NewValue())
-	parent.Do("select", unix.SYS_SELECT, 512, uintptr(unsafe.Pointer(&page[0])), 0, 0, script.Struct(new(unix.Timeval)))
+	parent.Do("select", unix.SYS_PSELECT6, 512, uintptr(unsafe.Pointer(&page[0])), 0, 0, script.Struct(new(unix.Timespec)), nil)
 	parent.Do("end", unix.SYS_EXIT_GROUP, 0)
 	pid := must(script.Start(unix.CLONE_VM|uintptr(unix.SIGCHLD), &parent))
 	time.Sleep(time.Second)
