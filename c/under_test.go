@@ -11,7 +11,7 @@ import (
 
 // elsewhere are cases that a run of the command has no place for: the supervisor is not
 // the program's own, and there is no chroot.
-var elsewhere = []string{"executed half", "invisible", "dead supervisor", "dead in mode", "crippled"}
+var elsewhere = []string{"executed half", "invisible", "dead supervisor", "dead in mode", "crippled", "relatives of the crippled"}
 
 // privateTmp are cases that execute something in /tmp, which has no place in the host's
 // names if it is the sandbox's own: under the landlock engine nothing is executed there.
