@@ -180,6 +180,9 @@ func fork(dir string) (map[string]int, error) {
 			return nil, err
 		}
 	}
+	if err := unix.Chdir(places[0]); err != nil { // the first child may be made before the other thread begins
+		return nil, err
+	}
 	held, err := limited(filepath.Join(dir, "a"), rights.Of(rights.Lookup, rights.Read, rights.Seek, rights.Fstat))
 	if err != nil {
 		return nil, err
@@ -224,6 +227,7 @@ func child(dir string) (map[string]int, error) {
 		count["somewhere"]++
 	default:
 		count["astray"]++
+		count[fmt.Sprintf("(in %q, %v)", cwd, err)]++
 	}
 	if set, err := capsicum.RightsFD(3); err != nil || set.IsSet(rights.Write) || !set.IsSet(rights.Read) {
 		count["unlimited"]++
