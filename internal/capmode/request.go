@@ -83,9 +83,10 @@ func (c *call) held(t *fdtable.Table, fd int32) (*sys.FD, filecaps.Caps, error) 
 }
 
 // left reports whether what slot s is about is no more under its number: f is, which is
-// known by id.
+// known by id. A slot about the dead descriptor alone is about no file whose number could
+// have changed; one of a child that may have been forked before is about that file too.
 func (w *Warden) left(s fdtable.Slot, id fdtable.ID, f *sys.FD) bool {
-	return !s.Holds(id) && (s.ID == w.deadID || lasting(f))
+	return !s.Holds(id) && (s.ID == w.deadID && len(s.Also) == 0 || lasting(f))
 }
 
 // limited is [call.held] of what is limited, without a copy of anything else.
